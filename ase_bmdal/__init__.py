@@ -1,0 +1,1 @@
+"""A potential that trains itself inside any ASE simulation."""

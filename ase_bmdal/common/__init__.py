@@ -1,0 +1,1 @@
+"""What every layer may use: errors, settings, atomic files, named random streams."""

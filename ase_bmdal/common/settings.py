@@ -1,0 +1,27 @@
+"""Settings are frozen dataclasses that check themselves when made."""
+
+from typing import TypeVar, dataclass_transform
+
+import pydantic
+from pydantic.dataclasses import dataclass
+
+Class = TypeVar("Class")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def settings(cls: type[Class]) -> type[Class]:
+    """Make a class a frozen, keyword-only dataclass whose fields are checked against their types.
+
+    Parameters
+    ----------
+    cls
+        Class with annotated fields; bounds are given as ``Annotated[float, Field(gt=0)]``.
+
+    Returns
+    -------
+    type
+        The dataclass. Making one with a wrong value raises `pydantic.ValidationError`, a `ValueError`;
+        an unknown field raises `TypeError`.
+    """
+    config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_default=True)
+    return dataclass(frozen=True, kw_only=True, config=config)(cls)  # type: ignore[return-value]
