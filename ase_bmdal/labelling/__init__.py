@@ -1,1 +1,27 @@
-"""TODO"""
+"""Reference calculations: a label, or the reason why there is none, for every structure; and their store."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ase_bmdal.labelling.labeller import Labeller
+    from ase_bmdal.labelling.record import LabelRecord
+    from ase_bmdal.labelling.settings import LabellingSettings
+    from ase_bmdal.labelling.store import LabelStore, StoredLabel
+
+__all__ = ["Labeller", "LabellingSettings", "LabelRecord", "LabelStore", "StoredLabel"]
+
+_HOME = {
+    "Labeller": "labeller",
+    "LabellingSettings": "settings",
+    "LabelRecord": "record",
+    "LabelStore": "store",
+    "StoredLabel": "store",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Late, so that a label worker imports no more than it needs.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,185 @@
+"""A child process that computes labels, as its label worker sees it."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from ase_bmdal.labelling.child import LOG
+from ase_bmdal.labelling.environment import for_a_calculation
+from ase_bmdal.labelling.messages import receive, send
+from ase_bmdal.labelling.reference import Reference
+
+START = "import sys; sys.path[:] = sys.argv[3:]; from ase_bmdal.labelling.child import main; main()"
+LONGEST_START = 300.0  # seconds; a hundred workers that import from one slow file server at once
+LAST_WORDS = 1000  # bytes
+
+
+class CalculationEnded(Exception):  # noqa: N818 - its subclasses are names in a record
+    """A calculation came to no result."""
+
+
+class TimedOut(CalculationEnded):
+    """It took longer than allowed."""
+
+
+class Crashed(CalculationEnded):
+    """Its process is gone."""
+
+
+class Abandoned(CalculationEnded):
+    """Nobody wants the label any more."""
+
+
+class LabelProcess:
+    """A process with the reference loaded, ready for one structure after the other.
+
+    Parameters
+    ----------
+    log
+        File for what the process says before its first structure.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self._lock = threading.Lock()
+        end, self._lifeline = os.pipe()
+        path = [os.path.abspath(entry or ".") for entry in sys.path]  # noqa: PTH100 - zip files are kept
+        try:
+            with log.open("ab") as stderr:
+                self._popen = subprocess.Popen(
+                    [sys.executable, "-c", START, str(end), str(os.getpid()), *path],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    bufsize=0,
+                    env=for_a_calculation(os.environ),
+                    start_new_session=True,
+                    pass_fds=[end],
+                )
+        except BaseException:
+            os.close(self._lifeline)
+            raise
+        finally:
+            os.close(end)
+
+    def load(self, reference: Reference, timeout: float | None, running: Path) -> dict[str, Any]:
+        """Have the process load the reference.
+
+        Parameters
+        ----------
+        reference
+            The user's reference.
+        timeout
+            Limit of a label in seconds, of which a start may take more.
+        running
+            File that vanishes when nobody wants the label any more.
+
+        Returns
+        -------
+        dict
+            Empty, or ``error`` if the reference cannot be loaded there.
+
+        Raises
+        ------
+        CalculationEnded
+            If the process does not come up.
+        """
+        limit = None if timeout is None else max(timeout, LONGEST_START)
+        with self._lock:
+            self._exchange(None, limit, running)
+            return self._exchange(reference, limit, running)  # type: ignore[no-any-return]
+
+    def ask(
+        self, atoms: Atoms, with_stress: bool, scratch: Path, timeout: float | None, running: Path
+    ) -> dict[str, Any]:
+        """Compute one label.
+
+        Parameters
+        ----------
+        atoms
+            Structure without calculator and constraints.
+        with_stress
+            Whether stress is wanted.
+        scratch
+            Existing folder to work in.
+        timeout
+            Limit in seconds.
+        running
+            File that vanishes when nobody wants the label any more.
+
+        Returns
+        -------
+        dict
+            ``energy``, ``forces``, ``stress``; or ``error``.
+
+        Raises
+        ------
+        CalculationEnded
+            If there is no answer; the process is then of no use any more.
+        """
+        self.log = scratch / LOG
+        with self._lock:
+            return self._exchange((atoms, with_stress, scratch), timeout, running)  # type: ignore[no-any-return]
+
+    def _exchange(self, message: Any, timeout: float | None, running: Path) -> Any:
+        limit = float("inf") if timeout is None else time.monotonic() + timeout
+
+        def check() -> None:
+            if not running.exists():
+                raise Abandoned("the batch was given up")
+            if time.monotonic() > limit:
+                raise TimedOut(f"no result within {timeout:g} s")
+            # A process that the calculation forked may hold the pipe open without anybody left to answer.
+            if self._popen.poll() is not None:
+                raise EOFError
+
+        stdin, stdout = self._popen.stdin, self._popen.stdout
+        if stdin is None or stdout is None or stdin.closed:
+            raise Crashed("the process was ended")
+        try:
+            if message is not None:
+                send(stdin.fileno(), message)
+            return receive(stdout.fileno(), check)
+        except (EOFError, BrokenPipeError):
+            raise Crashed(self._obituary()) from None
+
+    def _obituary(self) -> str:
+        self._kill_group()
+        code = self._popen.wait()
+        how = f"ended with exit status {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
+        words = ""
+        with contextlib.suppress(OSError):
+            words = self.log.read_bytes()[-LAST_WORDS:].decode("utf-8", "replace").strip()
+        return f"the process of the calculation {how}" + (f"; its last words:\n{words}" if words else "")
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill the process with all it started; may be called twice, and from any thread."""
+        self._kill_group()
+        with self._lock:
+            if self._lifeline < 0:
+                return
+            self._popen.wait()
+            os.close(self._lifeline)
+            self._lifeline = -1
+            for pipe in (self._popen.stdin, self._popen.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

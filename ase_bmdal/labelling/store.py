@@ -1,0 +1,311 @@
+"""Every structure that was chosen, with its label once it has one; the file outlives any crash.
+
+An ``ase.db`` database on SQLite, so that ``ase db`` and ``ase gui`` open it. One row per structure:
+
+==============  ============================================================================
+key-value pair  meaning
+==============  ============================================================================
+status          ``pending``, ``done`` or ``failed``
+round           round in which it was chosen
+source          where it comes from, such as ``pool``
+seconds         wall time of the reference calculation
+error_class     class of the exception, or ``Refused``, ``TimedOut``, ``Crashed``, ``Abandoned``
+==============  ============================================================================
+
+The label is the row's energy (eV), forces (eV/Å) and stress (eV/Å³); ``data`` holds the error text, the scratch
+folder, ``info`` of the structure, and what the model predicted before it was trained on the label.
+"""
+
+import contextlib
+import math
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ase.db
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from ase_bmdal.common.errors import StoreError
+from ase_bmdal.common.files import write_atomically
+from ase_bmdal.labelling.record import LabelRecord
+from ase_bmdal.labelling.structure import bare_copy
+
+FORMAT = 1
+FORMAT_KEY = "ase_bmdal_labels"
+
+Prediction = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoredLabel:
+    """One row of the store.
+
+    Parameters
+    ----------
+    id
+        Number of the row, from 1 in the order of choice.
+    atoms
+        The structure, with the label in a `SinglePointCalculator` if there is one.
+    status
+        ``"pending"``, ``"done"`` or ``"failed"``.
+    round, source
+        When it was chosen and from where.
+    prediction
+        What the model predicted before it was trained on the label; empty if there was no model.
+    seconds, error_class, error_text, scratch
+        As in `LabelRecord`; None while pending.
+    """
+
+    id: int
+    atoms: Atoms
+    status: str
+    round: int
+    source: str
+    prediction: dict[str, Any]
+    seconds: float | None = None
+    error_class: str | None = None
+    error_text: str | None = None
+    scratch: str | None = None
+
+
+class LabelStore:
+    """Structures and their labels in one file, written by one process.
+
+    Parameters
+    ----------
+    path
+        The file; made if it does not exist.
+
+    Raises
+    ------
+    StoreError
+        If the file is broken, or something else than a store of this version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path).absolute()
+        if not self.path.exists():
+            self._create()
+        self._check()
+
+    def add(
+        self,
+        structures: Sequence[Atoms],
+        *,
+        round: int,
+        source: str,
+        predictions: Sequence[Prediction] | None = None,
+        records: Sequence[LabelRecord] | None = None,
+    ) -> list[int]:
+        """Add structures in one commit.
+
+        Parameters
+        ----------
+        structures
+            Structures to label.
+        round
+            Round in which they were chosen.
+        source
+            Where they come from.
+        predictions
+            For each structure what the model says now: numbers and arrays by name, such as
+            ``energy`` eV and ``forces`` [n_atoms, 3] eV/Å.
+        records
+            Outcomes, for structures that are labelled already.
+
+        Returns
+        -------
+        list of int
+            Numbers of the rows.
+
+        Raises
+        ------
+        StoreError
+            If they cannot be written; the store is then unchanged.
+        """
+        _expect_one_each(structures, predictions=predictions, records=records)
+        ids = []
+        with self._database() as database:
+            for k, atoms in enumerate(structures):
+                pairs = {"status": "pending", "round": int(round), "source": source}
+                data = {"prediction": dict(predictions[k]) if predictions else {}}
+                ids.append(_write(database, bare_copy(atoms), pairs, data, records[k] if records else None))
+        return ids
+
+    def finish(self, id: int, record: LabelRecord) -> None:
+        """Store the outcome of one calculation in one commit.
+
+        Parameters
+        ----------
+        id
+            Number of the row.
+        record
+            Outcome.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written, as on a full disk; all that was stored before is still there.
+        """
+        with self._database() as database:
+            row = self._row(database, id)
+            _write(database, _atoms(row), row.key_value_pairs, dict(row.data), record, id)
+
+    def pending(self) -> list[tuple[int, Atoms]]:
+        """Structures without an outcome, with their numbers."""
+        return [(row.id, row.atoms) for row in self.rows("pending")]
+
+    def labelled(self) -> list[Atoms]:
+        """Structures with labels.
+
+        Returns
+        -------
+        list of Atoms
+            With a `SinglePointCalculator`, and ``label_id`` and ``round`` in ``info``.
+        """
+        labelled = []
+        for row in self.rows("done"):
+            row.atoms.info |= {"label_id": row.id, "round": row.round}
+            labelled.append(row.atoms)
+        return labelled
+
+    def failed(self) -> list[StoredLabel]:
+        """Structures whose calculation failed."""
+        return self.rows("failed")
+
+    def rows(self, status: str | None = None) -> list[StoredLabel]:
+        """All rows, or those of one status, in the order in which they were added.
+
+        Parameters
+        ----------
+        status
+            ``"pending"``, ``"done"``, ``"failed"``; None for all.
+
+        Returns
+        -------
+        list of StoredLabel
+            The rows.
+        """
+        selection = {} if status is None else {"status": status}
+        with self._database() as database:
+            return [_stored(row) for row in database.select(sort="id", **selection)]
+
+    def close(self) -> None:
+        """Nothing is left open between two calls; here for symmetry with files."""
+
+    def _create(self) -> None:
+        # ase.db makes its tables one commit at a time; elsewhere first, so that a kill leaves no half of them.
+        with tempfile.TemporaryDirectory() as folder, self._errors():
+            template = Path(folder) / "empty.db"
+            with self._database(template) as database:
+                database.metadata = {FORMAT_KEY: FORMAT}
+            write_atomically(self.path, template.read_bytes())
+
+    def _check(self) -> None:
+        with self._database() as database:
+            (verdict,) = database.connection.execute("PRAGMA quick_check(1)").fetchone()
+            found = database.metadata.get(FORMAT_KEY)
+        if verdict != "ok":
+            raise StoreError(f"{self.path} is damaged: {verdict}")
+        if found != FORMAT:
+            what = "no label store" if found is None else f"a label store of format {found}"
+            raise StoreError(f"{self.path} is {what}, expected format {FORMAT} of ase_bmdal")
+
+    def _row(self, database: Any, id: int) -> Any:
+        try:
+            return database.get(id=id)
+        except KeyError:
+            raise StoreError(f"{self.path} has no row {id}") from None
+
+    @contextlib.contextmanager
+    def _database(self, path: Path | None = None) -> Iterator[Any]:
+        """One transaction on one connection."""
+        # No lock file: it would stay behind a killed process. Serial: not collective over an MPI job.
+        database = ase.db.connect(path or self.path, type="db", use_lock_file=False, serial=True)
+        with self._errors():
+            try:
+                with database:
+                    database.change_count = math.nan  # or ASE commits halfway, every 5000 rows
+                    database._initialize(database.connection)
+                    yield database
+            finally:
+                if database.connection is not None:  # left open by ASE when a commit fails
+                    database.connection.close()
+                    database.connection = None
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{self.path}: {error}") from error
+
+
+def _expect_one_each(structures: Sequence[Atoms], **others: Sequence[Any] | None) -> None:
+    for name, values in others.items():
+        if values is not None and len(values) != len(structures):
+            raise ValueError(
+                f"{name}: expected one for each of {len(structures)} structures, got {len(values)}"
+            )
+
+
+def _write(
+    database: Any,
+    atoms: Atoms,
+    pairs: dict[str, Any],
+    data: dict[str, Any],
+    record: LabelRecord | None,
+    id: int | None = None,
+) -> int:
+    data = data | {"info": dict(atoms.info)}
+    moments = atoms.arrays.get("initial_magmoms")
+    if moments is not None and moments.ndim == 2:  # ase.db cannot read back moments that are vectors
+        data["vector_moments"] = moments.copy()
+        del atoms.arrays["initial_magmoms"]
+    if record is not None:
+        pairs = pairs | {
+            "status": record.status,
+            "seconds": float(record.seconds),
+            "error_class": record.error_class,
+        }
+        data = data | {"error_text": record.error_text, "scratch": record.scratch}
+        if record.status == "done":
+            atoms.calc = _label(atoms, record)
+    return int(database.write(atoms, key_value_pairs=pairs, data=data, id=id))
+
+
+def _label(atoms: Atoms, record: LabelRecord) -> SinglePointCalculator:
+    stress = {} if record.stress is None else {"stress": np.asarray(record.stress, dtype=np.float64)}
+    return SinglePointCalculator(
+        atoms, energy=record.energy, forces=np.asarray(record.forces, dtype=np.float64), **stress
+    )
+
+
+def _atoms(row: Any) -> Atoms:
+    atoms = row.toatoms()
+    atoms.info = dict(row.data["info"])
+    if "vector_moments" in row.data:
+        results = dict(atoms.calc.results) if atoms.calc else {}
+        atoms.set_initial_magnetic_moments(row.data["vector_moments"])
+        atoms.calc = SinglePointCalculator(atoms, **results) if results else None
+    return atoms
+
+
+def _stored(row: Any) -> StoredLabel:
+    return StoredLabel(
+        id=row.id,
+        atoms=_atoms(row),
+        status=row.status,
+        round=row.round,
+        source=row.source,
+        prediction=dict(row.data["prediction"]),
+        seconds=row.get("seconds"),
+        error_class=row.get("error_class"),
+        error_text=row.data.get("error_text"),
+        scratch=row.data.get("scratch"),
+    )
