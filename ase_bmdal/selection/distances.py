@@ -1,0 +1,90 @@
+"""Squared norms and distances of feature vectors from differences in float64: what all selection rests on.
+
+Block by block, so that a pool in a memory-mapped file is never copied as a whole.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Doubles = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+BLOCK_ENTRIES = 2**17  # 1 MB of float64 stays in the cache of one core
+
+
+def row_blocks(n_rows: int, n_columns: int, entries: int = BLOCK_ENTRIES) -> Iterator[slice]:
+    """Cut the rows of an array into blocks.
+
+    Parameters
+    ----------
+    n_rows, n_columns
+        Shape of the array.
+    entries
+        About how many numbers a block may hold.
+
+    Yields
+    ------
+    slice
+        Consecutive rows.
+    """
+    step = max(1, entries // n_columns)
+    for start in range(0, n_rows, step):
+        yield slice(start, min(start + step, n_rows))
+
+
+def squared_norms(points: Floats, origin: Floats | float = 0.0) -> Doubles:
+    """Squared length of every row, |x - o|².
+
+    Parameters
+    ----------
+    points : [n, n_features]
+        Feature vectors x.
+    origin : [n_features]
+        Where to measure from.
+
+    Returns
+    -------
+    array : [n]
+        Squared lengths.
+    """
+    squares = np.empty(len(points))
+    for block in row_blocks(*points.shape):
+        squares[block] = _squares_of_rows(np.subtract(points[block], origin, dtype=np.float64))
+    return squares
+
+
+def squared_distances(points: Floats, rows: Indices, others: Floats, columns: Indices) -> Doubles:
+    """Squared distances of pairs, D² = |x - y|² (paper, eq. 10).
+
+    No cancellation: a copy is at distance zero exactly, however much all rows have in common.
+
+    Parameters
+    ----------
+    points : [n, n_features]
+        Feature vectors x.
+    rows : [n_pairs]
+        First of each pair, a row of `points`.
+    others : [m, n_features]
+        Feature vectors y.
+    columns : [n_pairs]
+        Second of each pair, a row of `others`.
+
+    Returns
+    -------
+    array : [n_pairs]
+        Squared distances.
+    """
+    squares = np.empty(len(rows))
+    for block in row_blocks(len(rows), points.shape[1]):
+        differences = np.subtract(points[rows[block]], others[columns[block]], dtype=np.float64)
+        squares[block] = _squares_of_rows(differences)
+    return squares
+
+
+def _squares_of_rows(array: Doubles) -> Doubles:
+    squares: Doubles = np.einsum("ij,ij->i", array, array)
+    return squares
