@@ -1,1 +1,1 @@
-"""TODO"""
+"""The Gaussian-moment neural network: architecture, gradients, training, files (TensorFlow)."""

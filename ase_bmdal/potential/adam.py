@@ -1,0 +1,67 @@
+"""One training step: gradient of the loss and Adam with a learning rate for each group of parameters."""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from ase_bmdal.potential.gradients import Arrays, Parameters
+from ase_bmdal.potential.loss import Targets, losses
+from ase_bmdal.potential.settings import LearningRates, ModelSettings
+
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+
+
+class State(NamedTuple):
+    """Parameters, running means of gradients and of their squares, number of steps done."""
+
+    parameters: Parameters
+    mean: Parameters
+    square: Parameters
+    step: tf.Tensor
+
+
+def initial_state(parameters: Parameters) -> State:
+    """State before the first step."""
+    zeros = {name: tf.zeros_like(value) for name, value in parameters.items()}
+    return State(parameters, zeros, dict(zeros), tf.constant(0.0))
+
+
+@cache
+def compiled_train_step(settings: ModelSettings, rates: LearningRates, with_forces: bool) -> Any:
+    """Training step compiled for an architecture and its learning rates.
+
+    The compiled function takes the state, the fraction of the learning rates that is left, the fixed energy scale,
+    and a batch with its targets; it returns the new state and the loss of every structure.
+
+    References
+    ----------
+    Kingma and Ba, arXiv:1412.6980.
+    """
+
+    @tf.function(jit_compile=True, autograph=False)
+    def run(
+        state: State, fraction: tf.Tensor, energy_scale: tf.Tensor, arrays: Arrays, targets: Targets
+    ) -> tuple[State, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(state.parameters)
+            model = {**state.parameters, "energy_scale": energy_scale}
+            each = losses(model, arrays, targets, settings, with_forces)
+            total = tf.reduce_sum(each) / tf.math.count_nonzero(targets.energy_weights, dtype=each.dtype)
+        now = {name: fraction * rates.of(name) for name in state.parameters}
+        return adam(state, tape.gradient(total, state.parameters), now), each
+
+    return run
+
+
+def adam(state: State, gradients: Parameters, rates: Parameters) -> State:
+    """Move every parameter by its learning rate times `mean / sqrt(square)`, bias-corrected."""
+    step = state.step + 1.0
+    correction = tf.sqrt(1.0 - BETA_2**step) / (1.0 - BETA_1**step)
+    parameters, means, squares = {}, {}, {}
+    for name, gradient in gradients.items():
+        means[name] = BETA_1 * state.mean[name] + (1 - BETA_1) * gradient
+        squares[name] = BETA_2 * state.square[name] + (1 - BETA_2) * gradient * gradient
+        size = rates[name] * tf.cast(correction, gradient.dtype)
+        parameters[name] = state.parameters[name] - size * means[name] / (tf.sqrt(squares[name]) + EPSILON)
+    return State(parameters, means, squares, step)

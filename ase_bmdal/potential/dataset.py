@@ -1,0 +1,82 @@
+"""Labelled structures, ready to be cut into minibatches."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import tensorflow as tf
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_bmdal.potential.gmnn import arrays_of
+from ase_bmdal.potential.gradients import Arrays
+from ase_bmdal.potential.loss import Targets, assemble_targets
+from ase_bmdal.potential.regression import Reference
+from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
+from ase_bmdal.structures.batch import Geometry, Shape, assemble
+from ase_bmdal.structures.buckets import bucket
+from ase_bmdal.structures.labels import Label
+
+Minibatch = tuple[NDArray[np.int64], Arrays, Targets]
+
+
+class Dataset:
+    """Structures with their neighbours and labels, energies counted from free atoms.
+
+    Parameters
+    ----------
+    structures, labels
+        One label per structure.
+    reference
+        What the energies are counted from.
+    settings, how
+        Architecture, and the weights of the loss.
+    """
+
+    def __init__(
+        self,
+        structures: Sequence[Atoms],
+        labels: Sequence[Label],
+        reference: Reference,
+        settings: ModelSettings,
+        how: TrainingSettings,
+    ) -> None:
+        self._reference, self._settings, self._how = reference, settings, how
+        self._geometries = [Geometry.of(atoms, settings.cutoff) for atoms in structures]
+        self._labels = [
+            replace(label, energy=label.energy - reference.of(atoms))
+            for atoms, label in zip(structures, labels, strict=True)
+        ]
+        self.with_forces = any(label.forces is not None for label in labels)
+        self._width = bucket(max(geometry.width for geometry in self._geometries), bits=2)
+        self._sizes = np.array([len(geometry) for geometry in self._geometries])
+
+    def __len__(self) -> int:
+        return len(self._geometries)
+
+    def minibatches(self, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[Minibatch]:
+        """Every structure once, shuffled if there is an `rng`, in minibatches.
+
+        Yields
+        ------
+        tuple
+            Places of the structures in the data set, their arrays and their targets.
+        """
+        order = np.arange(len(self)) if rng is None else rng.permutation(len(self))
+        for start in range(0, len(order), batch_size):
+            members = order[start : start + batch_size]
+            shape = self._shape(members, min(batch_size, len(self)))
+            geometries = [self._geometries[index] for index in members]
+            settings = self._settings
+            dtype, padding = settings.numpy_dtype, 2 * settings.cutoff
+            batch = assemble(geometries, self._reference.elements, shape, padding, dtype)
+            labels = [self._labels[index] for index in members]
+            targets = assemble_targets(geometries, labels, self._how, shape, dtype)
+            yield members, arrays_of(batch), Targets(*map(tf.constant, targets))
+
+    def _shape(self, members: NDArray[np.int64], batch_size: int) -> Shape:
+        """One shape if all structures are of one size, else a coarse ladder that starts at the mean size."""
+        alike = (self._sizes == self._sizes[0]).all()
+        bits = 3 if alike else 1
+        usual = bucket(round(batch_size * self._sizes.mean()), bits)
+        return Shape(max(usual, bucket(int(self._sizes[members].sum()), bits)), self._width, batch_size)

@@ -1,0 +1,91 @@
+"""Models on disk: one ``.npz`` file of plain arrays and a JSON text, no pickle."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from ase_bmdal.common.errors import ModelError
+from ase_bmdal.common.files import write_atomically
+from ase_bmdal.potential.gmnn import GMNN, Committee, Potential
+from ase_bmdal.potential.settings import ModelSettings
+
+FORMAT = 1
+
+
+def save_model(path: Path, model: Potential, notes: dict[str, Any] | None = None) -> None:
+    """Write a model in one step.
+
+    Parameters
+    ----------
+    path
+        Name of the file.
+    model
+        One network or a committee.
+    notes
+        What else to keep with it; anything JSON can hold.
+    """
+    first = model.members[0]
+    header = {
+        "format": FORMAT,
+        "settings": TypeAdapter(ModelSettings).dump_python(first.settings, mode="json"),
+        "elements": list(first.elements),
+        "n_members": len(model.members),
+        "notes": notes or {},
+    }
+    arrays: dict[str, Any] = {"header": np.array(json.dumps(header))}
+    for index, member in enumerate(model.members):
+        own = {
+            **member.parameters,
+            "atomic_energies": member.atomic_energies,
+            "energy_scale": np.array(member.energy_scale),
+        }
+        arrays |= {f"{index}/{name}": value for name, value in own.items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_model(path: Path) -> Potential:
+    """Read a model.
+
+    Raises
+    ------
+    ModelError
+        If there is no such file, it is not a model, or a newer version wrote it.
+    """
+    return _read(path)[0]
+
+
+def load_notes(path: Path) -> dict[str, Any]:
+    """Read what was kept with a model; raises as `load_model`."""
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[Potential, dict[str, Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        header = json.loads(str(arrays["header"]))
+    except FileNotFoundError:
+        raise ModelError(f"expected a model file, found nothing at {path}") from None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ModelError(f"expected a model file at {path}, could not read it: {error}") from error
+    if header.get("format", FORMAT + 1) > FORMAT:
+        raise ModelError(
+            f"{path} was written by a newer version of ase_bmdal (format {header.get('format')})"
+        )
+    members = [_member(header, arrays, index) for index in range(header["n_members"])]
+    model: Potential = members[0] if len(members) == 1 else Committee(members)
+    return model, header["notes"]
+
+
+def _member(header: dict[str, Any], arrays: dict[str, Any], index: int) -> GMNN:
+    prefix = f"{index}/"
+    own = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+    atomic_energies, energy_scale = own.pop("atomic_energies"), float(own.pop("energy_scale"))
+    return GMNN(ModelSettings(**header["settings"]), header["elements"], own, atomic_energies, energy_scale)

@@ -1,0 +1,183 @@
+"""The Gaussian-moment neural network as a potential, and committees of them."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+
+from ase_bmdal.potential.gradients import Arrays, Evaluation, compiled_evaluate
+from ase_bmdal.potential.settings import ModelSettings
+from ase_bmdal.structures.batch import Batch, batches, species_of
+from ase_bmdal.structures.labels import Label
+
+ATOMS_PER_BATCH = 1024
+
+
+class GMNN:
+    """One network with its parameters; never changes after it is made.
+
+    Parameters
+    ----------
+    settings
+        Architecture.
+    elements
+        Atomic numbers it knows, ascending.
+    parameters
+        As `initial_parameters` makes them.
+    atomic_energies
+        Energy of a free atom of each element as the linear regression of the energies on the composition gives it,
+        eV, float64, [n_species]. Kept apart so that large energies cost no accuracy.
+    energy_scale
+        `c` of eq. 4, eV.
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        elements: Sequence[int],
+        parameters: Mapping[str, NDArray[np.floating]],
+        atomic_energies: NDArray[np.float64],
+        energy_scale: float,
+    ) -> None:
+        self.settings = settings
+        self.elements = tuple(int(element) for element in elements)
+        self.parameters = dict(parameters)
+        self.atomic_energies = np.asarray(atomic_energies, dtype=np.float64)
+        self.energy_scale = float(energy_scale)
+
+    @property
+    def members(self) -> tuple["GMNN", ...]:
+        """The networks that predict together: this one."""
+        return (self,)
+
+    @cached_property
+    def tensors(self) -> dict[str, tf.Tensor]:
+        """Parameters and energy scale as TensorFlow has them."""
+        numbers = {**self.parameters, "energy_scale": np.asarray(self.energy_scale)}
+        return {name: tf.constant(value, self.settings.dtype) for name, value in numbers.items()}
+
+    def with_parameters(self, parameters: Mapping[str, NDArray[np.floating]]) -> "GMNN":
+        """The same network with other parameters."""
+        return GMNN(self.settings, self.elements, parameters, self.atomic_energies, self.energy_scale)
+
+    def free_atom_energy(self, numbers: NDArray[np.int64]) -> float:
+        """Sum of the free-atom energies of a composition, eV.
+
+        Raises
+        ------
+        UnknownElementError
+            If the model does not know one of the elements.
+        """
+        return float(self.atomic_energies[species_of(numbers, self.elements)].sum())
+
+    def predict(self, structures: Sequence[Atoms]) -> list[Label]:
+        """Energies, forces and, for cells periodic in three directions, stresses.
+
+        Parameters
+        ----------
+        structures
+            Any mixture of molecules, wires, slabs and crystals.
+
+        Returns
+        -------
+        list of Label
+            One per structure, in their order.
+
+        Raises
+        ------
+        UnknownElementError, ValueError
+            If a structure has an element the model does not know, or no neighbour list.
+        """
+        labels: dict[int, Label] = {}
+        cutoff, dtype = self.settings.cutoff, self.settings.numpy_dtype
+        for members, batch in batches(structures, self.elements, cutoff, dtype, ATOMS_PER_BATCH):
+            evaluation = compiled_evaluate(self.settings)(self.tensors, arrays_of(batch))
+            labels.update(zip(members, self._labels(batch, evaluation), strict=True))
+        return [labels[index] for index in range(len(structures))]
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one file, without pickle, in one step.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; an older one stays as it was.
+        """
+        from ase_bmdal.potential.files import save_model
+
+        save_model(Path(path), self)
+
+    def _labels(self, batch: Batch, evaluation: Evaluation) -> list[Label]:
+        energies, forces, virials = (np.asarray(array, dtype=np.float64) for array in evaluation)
+        free = self.atomic_energies[batch.species]
+        return [
+            Label(float(energy.sum() + base.sum()), force, stress_of(virial, volume))
+            for energy, base, force, virial, volume in zip(
+                batch.split(energies),
+                batch.split(free),
+                batch.split(forces),
+                virials,
+                batch.volumes,
+                strict=False,
+            )
+        ]
+
+
+class Committee:
+    """Several networks of one architecture trained on the same labels; predicts their mean.
+
+    Parameters
+    ----------
+    members
+        At least two.
+    """
+
+    def __init__(self, members: Sequence[GMNN]) -> None:
+        if len(members) < 2:
+            raise ValueError(f"expected a committee of at least two networks, got {len(members)}")
+        self.members = tuple(members)
+        self.settings = members[0].settings
+        self.elements = members[0].elements
+
+    def predict(self, structures: Sequence[Atoms]) -> list[Label]:
+        """Mean over the members; as `GMNN.predict`."""
+        return [mean_label(labels) for labels in self.predict_each(structures)]
+
+    def predict_each(self, structures: Sequence[Atoms]) -> list[list[Label]]:
+        """What every member says of every structure: a list over structures of lists over members."""
+        return [list(labels) for labels in zip(*(m.predict(structures) for m in self.members), strict=True)]
+
+    def save(self, path: str | Path) -> None:
+        """As `GMNN.save`."""
+        from ase_bmdal.potential.files import save_model
+
+        save_model(Path(path), self)
+
+
+Potential = GMNN | Committee
+
+
+def mean_label(labels: Sequence[Label]) -> Label:
+    """Mean of the energies, forces and stresses of several predictions for one structure."""
+
+    def mean(arrays: list[Any]) -> Any:
+        return None if arrays[0] is None else np.mean(arrays, axis=0)
+
+    energy = float(np.mean([label.energy for label in labels]))
+    return Label(energy, mean([label.forces for label in labels]), mean([label.stress for label in labels]))
+
+
+def arrays_of(batch: Batch) -> Arrays:
+    """A batch as tensors."""
+    return Arrays(*(tf.constant(getattr(batch, name)) for name in Arrays._fields))
+
+
+def stress_of(virial: NDArray[np.float64], volume: float) -> NDArray[np.float64] | None:
+    """`stress = virial / V` in Voigt order; None without a volume."""
+    return full_3x3_to_voigt_6_stress(virial / volume) if volume > 0 else None

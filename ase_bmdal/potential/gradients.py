@@ -1,0 +1,107 @@
+"""Energies, forces and virials of a batch: the one place where the energy is differentiated by positions."""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from ase_bmdal.potential.descriptor import gaussian_moments, invariants
+from ase_bmdal.potential.network import Forward, forward
+from ase_bmdal.potential.settings import ModelSettings
+
+Parameters = dict[str, tf.Tensor]
+
+
+class Arrays(NamedTuple):
+    """The tensors of a `Batch`: see there."""
+
+    species: tf.Tensor
+    structure: tf.Tensor
+    pairs: tf.Tensor
+    reverse: tf.Tensor
+    volumes: tf.Tensor
+
+
+class Evaluation(NamedTuple):
+    """Energies of atoms [A] (eV, without the free-atom part), forces [A, 3] (eV/Å), virials [S, 3, 3] (eV)."""
+
+    energies: tf.Tensor
+    forces: tf.Tensor
+    virials: tf.Tensor
+
+
+def atomic_network(parameters: Parameters, arrays: Arrays, settings: ModelSettings) -> Forward:
+    """The network of each atom, from pair vectors to outputs."""
+    moments = gaussian_moments(parameters["beta"], arrays.pairs, arrays.species, arrays.reverse, settings)
+    return forward(parameters, invariants(moments))
+
+
+def atomic_energies(parameters: Parameters, arrays: Arrays, settings: ModelSettings) -> tf.Tensor:
+    """`E_i = c (sigma_Z y_i + mu_Z)` (paper, eq. 4), zero for padding, [A]."""
+    one_hot = tf.one_hot(arrays.species, parameters["scale"].shape[0], dtype=arrays.pairs.dtype)
+    outputs = atomic_network(parameters, arrays, settings).outputs
+    scale, shift = (tf.linalg.matvec(one_hot, parameters[name]) for name in ("scale", "shift"))
+    return parameters["energy_scale"] * (scale * outputs + shift)
+
+
+def evaluate(parameters: Parameters, arrays: Arrays, settings: ModelSettings) -> Evaluation:
+    """Energies, forces and virials.
+
+    The energy is differentiated once, by the pair vectors `r_ij = r_j - r_i`. With `g_ij = dE/dr_ij`,
+    `F_i = sum_j (g_ij - g_ji)` and the virial `dE/d(strain)` is `sum_ij r_ij g_ij`.
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(arrays.pairs)
+        energies = atomic_energies(parameters, arrays, settings)
+        total = tf.reduce_sum(energies)
+    gradients = tape.gradient(total, arrays.pairs)
+    forces = tf.reduce_sum(gradients - _seen_from_neighbour(gradients, arrays.reverse), axis=1)
+    per_atom = tf.matmul(arrays.pairs, gradients, transpose_a=True)  # [A, 3, 3]
+    virials = tf.math.unsorted_segment_sum(per_atom, arrays.structure, arrays.volumes.shape[0])
+    return Evaluation(energies, forces, virials)
+
+
+@cache
+def compiled_evaluate(settings: ModelSettings) -> Any:
+    """`evaluate` compiled for an architecture; traced once per shape of batch."""
+
+    @tf.function(jit_compile=True, autograph=False)
+    def run(parameters: Parameters, arrays: Arrays) -> Evaluation:
+        return evaluate(parameters, arrays, settings)
+
+    return run
+
+
+@cache
+def compiled_step(settings: ModelSettings) -> Any:
+    """`evaluate` compiled for one moving structure: pair vectors are made from positions, in float64.
+
+    The compiled function takes parameters, species [A], reverse [A, K], positions [A, 3] and the shifts [A, K, 3]
+    that periodic images add to them (Å, float64; long enough to reach past the cutoff for padding).
+    """
+
+    @tf.function(jit_compile=True, autograph=False)
+    def run(
+        parameters: Parameters,
+        species: tf.Tensor,
+        reverse: tf.Tensor,
+        positions: tf.Tensor,
+        shifts: tf.Tensor,
+    ) -> Evaluation:
+        pairs = tf.gather(positions, reverse // reverse.shape[1]) - positions[:, None] + shifts
+        structure, volumes = tf.zeros_like(species), tf.zeros(1, settings.dtype)
+        arrays = Arrays(species, structure, tf.cast(pairs, settings.dtype), reverse, volumes)
+        return evaluate(parameters, arrays, settings)
+
+    return run
+
+
+@tf.custom_gradient
+def _seen_from_neighbour(per_pair: tf.Tensor, reverse: tf.Tensor) -> Any:
+    """Value of each pair as its neighbour has it. Done twice it changes nothing, so it is its own adjoint."""
+
+    def swap(values: tf.Tensor) -> tf.Tensor:
+        rows = tf.gather(tf.reshape(values, (-1, 3)), tf.reshape(reverse, [-1]))
+        return tf.reshape(rows, values.shape)
+
+    return swap(per_pair), lambda upstream: (swap(upstream), None)

@@ -1,0 +1,74 @@
+"""The atomistic network: fully connected, in the neural-tangent parametrisation (paper, eq. 3)."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from ase_bmdal.potential.settings import ModelSettings
+
+ACTIVATION_SCALE = 1.6765  # makes the mean square of the activation one for a standard normal input
+BIAS_SCALE = 0.1
+
+
+class Forward(NamedTuple):
+    """What the network computed: outputs [A], inputs of each layer [A, d_{l-1}], sums of each layer [A, d_l]."""
+
+    outputs: tf.Tensor
+    inputs: list[tf.Tensor]
+    sums: list[tf.Tensor]
+
+
+def forward(parameters: dict[str, tf.Tensor], invariants: tf.Tensor) -> Forward:
+    """Layer by layer `z = 0.1 b + d^(-1/2) W x`, `x = a silu(z)`.
+
+    Parameters
+    ----------
+    parameters
+        ``W1``, ``b1`` and so on; `W` is stored transposed, [d_{l-1}, d_l].
+    invariants
+        [A, d_0].
+    """
+    x, inputs, sums = invariants, [], []
+    depth = count_layers(parameters)
+    for layer in range(1, depth + 1):
+        weights, bias = parameters[f"W{layer}"], parameters[f"b{layer}"]
+        z = BIAS_SCALE * bias + weights.shape[0] ** -0.5 * (x @ weights)
+        inputs.append(x)
+        sums.append(z)
+        x = ACTIVATION_SCALE * tf.nn.silu(z)
+    return Forward(sums[-1][:, 0], inputs, sums)
+
+
+def count_layers(parameters: dict[str, tf.Tensor]) -> int:
+    """Number of weight matrices."""
+    return sum(name.startswith("W") for name in parameters)
+
+
+def initial_parameters(
+    settings: ModelSettings, n_species: int, rng: np.random.Generator
+) -> dict[str, NDArray[np.floating]]:
+    """Random parameters: `W ~ N(0, 1)`, `b = 0`, `beta` uniform in [-1, 1], `sigma = 1`, `mu = 0`.
+
+    Parameters
+    ----------
+    settings
+        Architecture.
+    n_species
+        Number of elements.
+    rng
+        Where the numbers come from.
+
+    Returns
+    -------
+    dict
+        ``beta``, ``W1``, ``b1``, ..., ``scale``, ``shift``.
+    """
+    columns = n_species * settings.n_gaussians
+    parameters = {"beta": rng.uniform(-1.0, 1.0, (n_species, settings.n_radial, columns))}
+    for layer, (d_in, d_out) in enumerate(zip(settings.widths, settings.widths[1:], strict=False), start=1):
+        parameters[f"W{layer}"] = rng.standard_normal((d_in, d_out))
+        parameters[f"b{layer}"] = np.zeros(d_out)
+    parameters |= {"scale": np.ones(n_species), "shift": np.zeros(n_species)}
+    return {name: value.astype(settings.numpy_dtype) for name, value in parameters.items()}

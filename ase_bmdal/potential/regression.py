@@ -1,0 +1,104 @@
+"""Energies referred to free atoms, so that the network learns only what remains (paper, eq. 4)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_bmdal.potential.gmnn import GMNN
+from ase_bmdal.potential.settings import ModelSettings
+
+SMALLEST_SCALE = 0.01
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Zero and unit of the energies a network learns.
+
+    Attributes
+    ----------
+    elements
+        Atomic numbers, ascending.
+    atomic_energies
+        `c mu_Z` at the start of training, eV, [n_species], float64.
+    energy_scale
+        `c`, eV.
+    """
+
+    elements: tuple[int, ...]
+    atomic_energies: NDArray[np.float64]
+    energy_scale: float
+
+    def of(self, atoms: Atoms) -> float:
+        """Energy of the free atoms of a structure, eV."""
+        return float(_composition([atoms], self.elements)[0] @ self.atomic_energies)
+
+
+def fit_reference(
+    structures: Sequence[Atoms], energies: Sequence[float], known_elements: Sequence[int] = ()
+) -> Reference:
+    """Linear regression of the energies on the composition, least squares of least norm, in float64.
+
+    The solution stays finite when all structures have one composition. `c` is the root-mean-square residual
+    per atom, but not below 0.01 eV, so that a few equal energies do not switch the network off.
+
+    Parameters
+    ----------
+    structures
+        At least one.
+    energies
+        eV, one per structure.
+    known_elements
+        Elements to have a place even if no structure holds them.
+    """
+    elements = tuple(sorted({int(z) for atoms in structures for z in atoms.numbers} | set(known_elements)))
+    counts = _composition(structures, elements)
+    targets = np.asarray(energies, np.float64)
+    atomic_energies = np.asarray(np.linalg.lstsq(counts, targets, rcond=None)[0], np.float64)
+    residuals = (targets - counts @ atomic_energies) / counts.sum(axis=1)
+    scale = max(SMALLEST_SCALE, float(np.sqrt(np.mean(residuals**2))))
+    return Reference(elements, atomic_energies, scale)
+
+
+def first_model(
+    settings: ModelSettings, reference: Reference, fresh: Mapping[str, NDArray[np.floating]]
+) -> GMNN:
+    """The untrained network with the given initial parameters."""
+    return GMNN(settings, reference.elements, fresh, reference.atomic_energies, reference.energy_scale)
+
+
+def rebase(model: GMNN, reference: Reference, fresh: Mapping[str, NDArray[np.floating]]) -> GMNN:
+    """The same potential, its energies counted from another reference, perhaps with more elements.
+
+    Parameters
+    ----------
+    model
+        Potential to go on from.
+    reference
+        Elements, among them all of the model's, their energies, and the scale.
+    fresh
+        Initial parameters for the new list of elements, from which unknown elements take theirs.
+
+    Returns
+    -------
+    GMNN
+        Predicts what `model` does for structures without new elements.
+    """
+    old = np.searchsorted(reference.elements, model.elements)
+    beta, scale, shift = (np.array(fresh[name]) for name in ("beta", "scale", "shift"))
+    columns = (old[:, None] * model.settings.n_gaussians + np.arange(model.settings.n_gaussians)).ravel()
+    beta[np.ix_(old, np.arange(beta.shape[1]), columns)] = model.parameters["beta"]
+    ratio = model.energy_scale / reference.energy_scale
+    offset = (model.atomic_energies - reference.atomic_energies[old]) / reference.energy_scale
+    scale[old] = ratio * model.parameters["scale"]
+    shift[old] = ratio * model.parameters["shift"] + offset
+    parameters = {**model.parameters, "beta": beta, "scale": scale, "shift": shift}
+    return GMNN(
+        model.settings, reference.elements, parameters, reference.atomic_energies, reference.energy_scale
+    )
+
+
+def _composition(structures: Sequence[Atoms], elements: Sequence[int]) -> NDArray[np.float64]:
+    return np.array([[np.count_nonzero(atoms.numbers == z) for z in elements] for atoms in structures], float)

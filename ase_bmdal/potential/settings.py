@@ -1,0 +1,116 @@
+"""Architecture of the potential, and how it is trained."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ase_bmdal.common.settings import settings
+
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0.0)]
+
+
+@settings
+class ModelSettings:
+    """Everything that fixes the shape of a Gaussian-moment neural network.
+
+    Attributes
+    ----------
+    cutoff
+        `r_max`, Å.
+    r_min
+        Where the first Gaussian stands, Å.
+    n_gaussians
+        `N_b`, number of radial Gaussians.
+    n_radial
+        `N_r`, number of radial channels; 5 gives the paper's 360 invariants.
+    hidden
+        Width of each hidden layer.
+    dtype
+        Precision of the computation; energies are referred to free atoms in float64 either way.
+    """
+
+    cutoff: Annotated[float, Field(gt=0.5, le=20.0)] = 5.0
+    r_min: Annotated[float, Field(ge=0.0)] = 0.5
+    n_gaussians: Positive = 9
+    n_radial: Positive = 5
+    hidden: Annotated[tuple[Positive, ...], Field(min_length=1)] = (512, 512)
+    dtype: Literal["float32", "float64"] = "float32"
+
+    def __post_init__(self) -> None:
+        """Check what concerns two fields."""
+        if self.r_min >= self.cutoff:
+            raise ValueError(f"expected r_min below the cutoff of {self.cutoff} Å, got {self.r_min} Å")
+
+    @property
+    def n_invariants(self) -> int:
+        """Number of rotational invariants, the inputs of the network."""
+        n = self.n_radial
+        pairs, triples = n * (n + 1) // 2, n * (n + 1) * (n + 2) // 6
+        return n + 3 * pairs + triples + 2 * pairs * n + n**3
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Number of neurons of every layer, `d_0 ... d_L`."""
+        return (self.n_invariants, *self.hidden, 1)
+
+    @property
+    def numpy_dtype(self) -> np.dtype[np.floating]:
+        """The precision as NumPy names it."""
+        return np.dtype(self.dtype)
+
+
+@settings
+class LearningRates:
+    """Largest learning rate of each group of parameters (paper, section 2.2)."""
+
+    network: NotNegative = 0.03
+    beta: NotNegative = 0.02
+    shift: NotNegative = 0.05
+    scale: NotNegative = 0.001
+
+    def of(self, parameter: str) -> float:
+        """Rate of a parameter by its name."""
+        group = parameter if parameter in ("beta", "shift", "scale") else "network"
+        return float(getattr(self, group))
+
+
+ENERGY_ONLY_RATES = LearningRates(network=0.005, beta=0.0025)
+
+
+@settings
+class TrainingSettings:
+    """How a potential is trained.
+
+    Attributes
+    ----------
+    epochs
+        How often each structure is used.
+    batch_size
+        Structures per step; None lets it grow with the number of structures.
+    rates
+        Learning rates at the start, from which they fall linearly to zero; None takes the paper's, which differ
+        between data with and without forces.
+    energy_weight, force_weight, stress_weight
+        Of the loss: `lambda_E`; `lambda_F / N_at`, Å²; and the weight of the virial, the stress times the volume.
+    """
+
+    epochs: Positive = 300
+    batch_size: Positive | None = None
+    rates: LearningRates | None = None
+    energy_weight: NotNegative = 1.0
+    force_weight: NotNegative = 12.0
+    stress_weight: NotNegative = 0.1
+
+    def batch_size_for(self, n_structures: int) -> int:
+        """Structures per step: what was asked for, or 2 for a hundred structures and more for more, up to 32."""
+        return self.batch_size or min(32, max(2, n_structures // 50))
+
+    def rates_for(self, with_forces: bool) -> LearningRates:
+        """Learning rates that were asked for, or the paper's."""
+        return self.rates or (LearningRates() if with_forces else ENERGY_ONLY_RATES)
+
+
+PAPER = TrainingSettings(epochs=1000, batch_size=32, stress_weight=0.0)
+PAPER_ENERGY_ONLY = TrainingSettings(epochs=500, batch_size=32, stress_weight=0.0)

@@ -1,0 +1,221 @@
+"""Structures as flat, padded arrays: what the potential computes with.
+
+All atoms of all structures stand in one axis `A`, their neighbours in a dense second axis `K`. Padding needs
+no mask: a padded atom has species -1, whose one-hot vector is zero; a padded pair is longer than the cutoff.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import DTypeLike, NDArray
+
+from ase_bmdal.common.errors import UnknownElementError
+from ase_bmdal.structures.buckets import bucket
+from ase_bmdal.structures.neighbours import Neighbours, neighbours
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """One structure with its neighbours: numbers [n], pair vectors [n, k, 3] in Å, volume in Å³ (or 0)."""
+
+    numbers: NDArray[np.int64]
+    table: Neighbours
+    pairs: NDArray[np.float64]
+    volume: float
+
+    @staticmethod
+    def of(atoms: Atoms, cutoff: float) -> "Geometry":
+        """Find the neighbours of a structure.
+
+        Raises
+        ------
+        ValueError
+            As `neighbours`.
+        """
+        table = neighbours(atoms, cutoff)
+        return Geometry(atoms.numbers, table, table.vectors(atoms, padding=2 * cutoff), volume(atoms))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @cached_property
+    def width(self) -> int:
+        """Largest number of neighbours."""
+        return int(self.pairs.shape[1])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Structures side by side.
+
+    Attributes
+    ----------
+    species
+        Place of each atom's element in the model's list, -1 for padding, [A].
+    structure
+        Structure of each atom, [A].
+    pairs
+        Pair vectors, Å, [A, K, 3].
+    reverse
+        Where the same pair stands seen from the neighbour, as an index into the flattened [A · K], [A, K].
+    volumes
+        Å³, 0 without a full cell, [S].
+    sizes
+        Number of atoms of each structure, without padding, [n_structures].
+    """
+
+    species: NDArray[np.int32]
+    structure: NDArray[np.int32]
+    pairs: NDArray[np.floating]
+    reverse: NDArray[np.int32]
+    volumes: NDArray[np.floating]
+    sizes: NDArray[np.int64]
+
+    def split(self, per_atom: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """Cut an array [A, ...] into one array per structure, leaving the padding out."""
+        return np.split(per_atom[: self.sizes.sum()], np.cumsum(self.sizes)[:-1])
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Padded size of a batch: atoms A, neighbours K, structures S."""
+
+    atoms: int
+    neighbours: int
+    structures: int
+
+    @staticmethod
+    def fitting(geometries: Sequence[Geometry], bits: int = 3) -> "Shape":
+        """Smallest buckets that hold these structures."""
+        return Shape(
+            bucket(sum(map(len, geometries)), bits),
+            bucket(max(g.width for g in geometries), bits),
+            bucket(len(geometries), bits),
+        )
+
+
+def assemble(
+    geometries: Sequence[Geometry], elements: Sequence[int], shape: Shape, padding: float, dtype: DTypeLike
+) -> Batch:
+    """Lay structures side by side and pad.
+
+    Parameters
+    ----------
+    geometries
+        One per structure.
+    elements
+        Atomic numbers the model knows, in its order.
+    shape
+        Padded size; not smaller than what it holds.
+    padding
+        Length of the pair vectors that pad, Å; beyond the model's cutoff.
+    dtype
+        Of the pair vectors.
+
+    Raises
+    ------
+    UnknownElementError
+        If a structure holds another element.
+    """
+    pairs = np.zeros((shape.atoms, shape.neighbours, 3), dtype)
+    pairs[..., 0] = padding
+    reverse = np.arange(shape.atoms * shape.neighbours, dtype=np.int32).reshape(pairs.shape[:2])
+    species = np.full(shape.atoms, -1, np.int32)
+    structure = np.zeros(shape.atoms, np.int32)
+    volumes = np.zeros(shape.structures, dtype)
+    start = 0
+    for index, geometry in enumerate(geometries):
+        rows = slice(start, start + len(geometry))
+        species[rows] = species_of(geometry.numbers, elements)
+        structure[rows] = index
+        pairs[rows, : geometry.width] = geometry.pairs
+        table = geometry.table
+        reverse[rows, : geometry.width] = (start + table.neighbour) * shape.neighbours + table.slot
+        volumes[index] = geometry.volume
+        start = rows.stop
+    return Batch(species, structure, pairs, reverse, volumes, np.array([len(g) for g in geometries]))
+
+
+def batches(
+    structures: Sequence[Atoms],
+    elements: Sequence[int],
+    cutoff: float,
+    dtype: DTypeLike,
+    atoms_per_batch: int,
+) -> Iterator[tuple[list[int], Batch]]:
+    """Lay out any number of structures in batches of similar size.
+
+    Parameters
+    ----------
+    structures
+        In any order and of any size.
+    elements
+        As in `assemble`.
+    cutoff
+        Å.
+    dtype
+        Of the pair vectors.
+    atoms_per_batch
+        A batch is closed before it would hold more atoms than this.
+
+    Yields
+    ------
+    tuple
+        Places of the batch's structures in the input, and the batch.
+
+    Raises
+    ------
+    ValueError, UnknownElementError
+        As `assemble` and `neighbours`.
+    """
+    order = sorted(range(len(structures)), key=lambda index: len(structures[index]))
+    for members in _groups(order, structures, atoms_per_batch):
+        geometries = [Geometry.of(structures[index], cutoff) for index in members]
+        shape = Shape.fitting(geometries, bits=1 if len(members) > 1 else 3)
+        yield members, assemble(geometries, elements, shape, 2 * cutoff, dtype)
+
+
+def species_of(numbers: NDArray[np.int64], elements: Sequence[int]) -> NDArray[np.int32]:
+    """Place of each atomic number in the model's list.
+
+    Raises
+    ------
+    UnknownElementError
+        Naming the elements that are not in it.
+    """
+    known = np.asarray(elements)
+    place = np.searchsorted(known, numbers).clip(max=len(known) - 1)
+    unknown = np.unique(numbers[known[place] != numbers])
+    if len(unknown):
+        raise UnknownElementError(
+            f"expected only the elements the model was trained on ({_symbols(elements)}), "
+            f"got also {_symbols(unknown)}"
+        )
+    return place.astype(np.int32)
+
+
+def volume(atoms: Atoms) -> float:
+    """Volume of a cell that repeats in all three directions, Å³; 0 for anything else, which has no stress."""
+    return float(atoms.get_volume()) if atoms.pbc.all() else 0.0
+
+
+def _symbols(numbers: Sequence[int] | NDArray[np.int64]) -> str:
+    from ase.data import chemical_symbols
+
+    return ", ".join(chemical_symbols[number] for number in numbers)
+
+
+def _groups(order: list[int], structures: Sequence[Atoms], limit: int) -> Iterator[list[int]]:
+    group: list[int] = []
+    held = 0
+    for index in order:
+        if group and held + len(structures[index]) > limit:
+            yield group
+            group, held = [], 0
+        group.append(index)
+        held += len(structures[index])
+    if group:
+        yield group

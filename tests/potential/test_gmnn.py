@@ -1,0 +1,234 @@
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from ase_bmdal.common.errors import ModelError, UnknownElementError
+from ase_bmdal.potential.files import load_model, load_notes, save_model
+from ase_bmdal.potential.gmnn import GMNN, Committee
+from ase_bmdal.potential.gradients import compiled_evaluate, compiled_step
+from ase_bmdal.potential.moving import MovingStructure
+from ase_bmdal.potential.settings import ModelSettings
+from tests.builders import every_geometry, model_for, random_model, rattled
+from tests.reference import potential as reference
+
+GEOMETRIES = every_geometry()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return model_for(GEOMETRIES.values())
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_energy_equals_the_reference(model, name):
+    atoms = GEOMETRIES[name]
+    [label] = model.predict([atoms])
+    assert label.energy == pytest.approx(reference.energy(atoms, model), rel=0, abs=1e-10)
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_forces_are_minus_the_gradient(model, name):
+    atoms, step = GEOMETRIES[name], 1e-4
+    [label] = model.predict([atoms])
+    moved = []
+    for i in range(len(atoms)):
+        for axis in range(3):
+            for sign in (1, -1):
+                moved.append(atoms.copy())
+                moved[-1].positions[i, axis] += sign * step
+    energies = np.array([each.energy for each in model.predict(moved)]).reshape(len(atoms), 3, 2)
+    numeric = -(energies[..., 0] - energies[..., 1]) / (2 * step)
+    np.testing.assert_allclose(label.forces, numeric, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in GEOMETRIES if GEOMETRIES[name].pbc.all()])
+def test_stress_is_the_derivative_by_strain(model, name):
+    atoms, step = GEOMETRIES[name], 1e-5
+    [label] = model.predict([atoms])
+    numeric = np.zeros((3, 3))
+    for a in range(3):
+        for b in range(3):
+            energies = []
+            for sign in (1, -1):
+                strain = np.eye(3)
+                strain[a, b] += sign * step
+                strained = atoms.copy()
+                strained.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+                energies.append(model.predict([strained])[0].energy)
+            numeric[a, b] = (energies[0] - energies[1]) / (2 * step * atoms.get_volume())
+    np.testing.assert_allclose(label.stress, full_3x3_to_voigt_6_stress(numeric), atol=1e-6)
+    np.testing.assert_allclose(numeric, numeric.T, atol=1e-6)
+
+
+def test_no_stress_without_a_full_cell(model):
+    assert model.predict([GEOMETRIES["slab"]])[0].stress is None
+    assert model.predict([GEOMETRIES["molecule in a box"]])[0].stress is None
+
+
+def test_rotation_reflection_permutation_translation(model):
+    atoms = GEOMETRIES["molecule"]
+    turned = atoms.copy()
+    turned.rotate(37, (1, 2, 3))
+    turned.positions *= (1, 1, -1)
+    turned.positions += (1, -2, 3)
+    order = np.random.default_rng(0).permutation(len(atoms))
+    label, other = model.predict([atoms, turned[order]])
+    assert other.energy == pytest.approx(label.energy, abs=1e-10)
+    np.testing.assert_allclose(
+        np.linalg.norm(other.forces, axis=1), np.linalg.norm(label.forces[order], axis=1), atol=1e-10
+    )
+
+
+def test_a_repeated_cell_has_the_same_energy_per_atom(model):
+    atoms = GEOMETRIES["skewed"]
+    one, eight = model.predict([atoms, atoms.repeat(2)])
+    assert eight.energy == pytest.approx(8 * one.energy, abs=1e-9)
+    np.testing.assert_allclose(eight.stress, one.stress, atol=1e-10)
+
+
+def test_the_batch_does_not_matter(model):
+    names = list(GEOMETRIES)
+    together = model.predict([GEOMETRIES[name] for name in names])
+    for name, label in zip(names, together, strict=True):
+        [alone] = model.predict([GEOMETRIES[name]])
+        assert label.energy == pytest.approx(alone.energy, abs=1e-10)
+        np.testing.assert_allclose(label.forces, alone.forces, atol=1e-10)
+
+
+def test_energy_is_smooth_at_the_cutoff(model):
+    cutoff = model.settings.cutoff
+    inside, outside = model.predict([Atoms("HO", [[0, 0, 0], [cutoff + d, 0, 0]]) for d in (-1e-6, 1e-6)])
+    assert inside.energy == pytest.approx(outside.energy, abs=1e-9)
+    np.testing.assert_allclose(inside.forces, 0, atol=1e-4)
+
+
+def test_float32_agrees_with_float64():
+    structures = list(GEOMETRIES.values())
+    double, single = (model_for(structures, dtype=dtype) for dtype in ("float64", "float32"))
+    for a, b in zip(double.predict(structures), single.predict(structures), strict=True):
+        assert a.energy == pytest.approx(b.energy, rel=1e-4)
+        np.testing.assert_allclose(a.forces, b.forces, rtol=1e-4, atol=1e-4 * np.abs(a.forces).max() + 1e-5)
+
+
+def test_large_energies_cost_no_accuracy():
+    atoms = rattled(molecule("CH3CH2OH"))
+    model = model_for([atoms], dtype="float32")
+    heavy = GMNN(
+        model.settings, model.elements, model.parameters, model.atomic_energies - 1e5, model.energy_scale
+    )
+    low, high = model.predict([atoms])[0], heavy.predict([atoms])[0]
+    assert high.energy + 9e5 == pytest.approx(low.energy, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_a_moving_structure_gives_what_predict_gives(model, name):
+    moving, atoms = MovingStructure(skin=0.6), GEOMETRIES[name].copy()
+    for step in range(6):
+        label, [expected] = moving.predict(model, atoms), model.predict([atoms])
+        assert label.energy == pytest.approx(expected.energy, abs=1e-9)
+        np.testing.assert_allclose(label.forces, expected.forces, atol=1e-9)
+        if expected.stress is None:
+            assert label.stress is None
+        else:
+            np.testing.assert_allclose(label.stress, expected.stress, atol=1e-9)
+        atoms.rattle(0.1, seed=step)
+        if atoms.cell.rank == 3:
+            atoms.set_cell(atoms.cell.array * (1 + 0.01 * step), scale_atoms=True)
+
+
+def test_a_moving_structure_may_become_another_one(model):
+    moving = MovingStructure()
+    for name in ("molecule", "crystal", "molecule", "slab"):
+        [expected] = model.predict([GEOMETRIES[name]])
+        assert moving.predict(model, GEOMETRIES[name]).energy == pytest.approx(expected.energy, abs=1e-9)
+
+
+def test_shapes_are_traced_once_per_bucket():
+    settings = {"hidden": (5,), "cutoff": 4.5}
+    model = random_model([14], **settings)
+    moving, crystal = MovingStructure(skin=0.0), bulk("Si", cubic=True) * (2, 1, 1)
+    for step in range(40):
+        moving.predict(model, rattled(crystal, seed=step, by=0.2))
+    assert compiled_step(model.settings).experimental_get_tracing_count() <= 6
+    for n in range(1, 60):
+        model.predict([Atoms(f"Si{n}", positions=2.2 * np.arange(3 * n).reshape(n, 3) % 17)])
+    assert compiled_evaluate(model.settings).experimental_get_tracing_count() <= 40
+
+
+def test_unknown_elements_are_named():
+    with pytest.raises(UnknownElementError, match=r"\(H, O\), got also Cl, Na"):
+        random_model([1, 8]).predict([bulk("NaCl", "rocksalt", a=4.0)])
+
+
+def test_positions_must_be_numbers(model):
+    atoms = GEOMETRIES["molecule"].copy()
+    atoms.positions[2, 1] = np.nan
+    with pytest.raises(ValueError, match=r"finite positions.*atom 2"):
+        model.predict([atoms])
+    with pytest.raises(ValueError, match="finite positions"):
+        MovingStructure().predict(model, atoms)
+
+
+def test_a_committee_predicts_the_mean():
+    models = [random_model([14], seed=seed) for seed in range(3)]
+    atoms = GEOMETRIES["crystal"]
+    committee = Committee(models)
+    [label], [each] = committee.predict([atoms]), committee.predict_each([atoms])
+    assert label.energy == pytest.approx(np.mean([m.predict([atoms])[0].energy for m in models]))
+    np.testing.assert_allclose(label.stress, np.mean([one.stress for one in each], axis=0))
+    moving = MovingStructure().predict(committee, atoms)
+    np.testing.assert_allclose(moving.forces, label.forces, atol=1e-10)
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_a_saved_model_gives_the_same_numbers(tmp_path, n_members):
+    members = [random_model([14], seed=seed, dtype="float32") for seed in range(n_members)]
+    model = members[0] if n_members == 1 else Committee(members)
+    save_model(tmp_path / "model.npz", model, notes={"round": 3})
+    again = load_model(tmp_path / "model.npz")
+    [before], [after] = (m.predict([GEOMETRIES["crystal"]]) for m in (model, again))
+    assert before.energy == after.energy
+    np.testing.assert_array_equal(before.forces, after.forces)
+    assert again.settings == model.settings
+    assert load_notes(tmp_path / "model.npz") == {"round": 3}
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    path = tmp_path / "model.npz"
+    with pytest.raises(ModelError, match="found nothing"):
+        load_model(path)
+    path.write_bytes(b"not a model")
+    with pytest.raises(ModelError, match="could not read"):
+        load_model(path)
+    np.savez(path, a=np.zeros(3))
+    with pytest.raises(ModelError, match="could not read"):
+        load_model(path)
+    random_model([14]).save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ModelError, match="could not read"):
+        load_model(path)
+
+
+def test_a_newer_format_is_refused(tmp_path, monkeypatch):
+    from ase_bmdal.potential import files
+
+    monkeypatch.setattr(files, "FORMAT", 2)
+    random_model([14]).save(tmp_path / "model.npz")
+    monkeypatch.undo()
+    with pytest.raises(ModelError, match="newer version"):
+        load_model(tmp_path / "model.npz")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"cutoff": -1}, {"cutoff": 0.6, "r_min": 1.0}, {"hidden": ()}, {"n_radial": 0}, {"dtype": "int8"}],
+)
+def test_settings_check_themselves(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        ModelSettings(**wrong)
+
+
+def test_the_paper_has_360_invariants():
+    assert ModelSettings().widths == (360, 512, 512, 1)
