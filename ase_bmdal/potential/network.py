@@ -1,5 +1,6 @@
 """The atomistic network: fully connected, in the neural-tangent parametrisation (paper, eq. 3)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,39 @@ def forward(parameters: dict[str, tf.Tensor], invariants: tf.Tensor) -> Forward:
         sums.append(z)
         x = ACTIVATION_SCALE * tf.nn.silu(z)
     return Forward(sums[-1][:, 0], inputs, sums)
+
+
+def augmented_inputs(network: Forward) -> list[tf.Tensor]:
+    """`x̃^(l-1) = (d_{l-1}^(-1/2) x^(l-1), 0.1)` of each layer (paper, below eq. 12): [A, d_{l-1} + 1]."""
+    return [
+        tf.concat(
+            [x.shape[1] ** -0.5 * x, tf.fill((x.shape[0], 1), tf.constant(BIAS_SCALE, x.dtype))], axis=1
+        )
+        for x in network.inputs
+    ]
+
+
+def output_gradients(network: Forward, weights: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """`dz^(L)/dz^(l)` of each layer by back-propagation: [A, d_l].
+
+    Parameters
+    ----------
+    network
+        What the network computed.
+    weights
+        `W` of each layer, [d_{l-1}, d_l].
+    """
+    gradients = [tf.ones_like(network.sums[-1])]
+    for z, w in zip(network.sums[-2::-1], weights[:0:-1], strict=True):
+        sigmoid = tf.sigmoid(z)
+        slope = ACTIVATION_SCALE * sigmoid * (1 + z * (1 - sigmoid))
+        gradients.append(slope * w.shape[0] ** -0.5 * tf.matmul(gradients[-1], w, transpose_b=True))
+    return gradients[::-1]
+
+
+def layer_weights(parameters: dict[str, tf.Tensor]) -> list[tf.Tensor]:
+    """`W` of each layer, [d_{l-1}, d_l]."""
+    return [parameters[f"W{layer}"] for layer in range(1, count_layers(parameters) + 1)]
 
 
 def count_layers(parameters: dict[str, tf.Tensor]) -> int:

@@ -7,6 +7,7 @@ no mask: a padded atom has species -1, whose one-hot vector is zero; a padded pa
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -15,6 +16,8 @@ from numpy.typing import DTypeLike, NDArray
 from ase_bmdal.common.errors import UnknownElementError
 from ase_bmdal.structures.buckets import bucket
 from ase_bmdal.structures.neighbours import Neighbours, neighbours
+
+Real = TypeVar("Real", bound=np.floating)
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Batch:
     volumes: NDArray[np.floating]
     sizes: NDArray[np.int64]
 
-    def split(self, per_atom: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    def split(self, per_atom: NDArray[Real]) -> list[NDArray[Real]]:
         """Cut an array [A, ...] into one array per structure, leaving the padding out."""
         return np.split(per_atom[: self.sizes.sum()], np.cumsum(self.sizes)[:-1])
 
