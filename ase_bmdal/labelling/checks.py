@@ -65,13 +65,12 @@ def _close_pair(lattice: NDArray[np.float64], atoms: Atoms, settings: LabellingS
     if len(i) == 0:
         return None
     i, j = i.astype(int), j.astype(int)
-    ratios = distances / (radii[i] + radii[j])
-    worst = ratios.argmin()
-    if ratios[worst] >= settings.closest_pair:
+    smallest = settings.closest_pair * (radii[i] + radii[j])
+    worst = (distances / smallest).argmin()
+    if distances[worst] >= smallest[worst]:
         return None
     pair = "–".join(f"{chemical_symbols[atoms.numbers[k]]}{k}" for k in (i[worst], j[worst]))
-    smallest = distances[worst] / ratios[worst] * settings.closest_pair
-    return f"{pair} are {distances[worst]:.3f} Å apart, at least {smallest:.3f} Å expected"
+    return f"{pair} are {distances[worst]:.3f} Å apart, at least {smallest[worst]:.3f} Å expected"
 
 
 def refusal_after(record: LabelRecord, atoms: Atoms, settings: LabellingSettings) -> str | None:

@@ -36,7 +36,7 @@ def compute(calculator: Any, atoms: Atoms, with_stress: bool) -> dict[str, Any]:
     if not hasattr(calculator, "get_potential_energy"):
         raise TypeError(f"the reference must make an ASE calculator, got {type(calculator).__name__}")
     atoms.calc = calculator
-    if isinstance(calculator, BaseCalculator):
+    if isinstance(calculator, BaseCalculator) and not calculator.results:
         _compute_at_once(calculator, atoms, with_stress)
     energy = atoms.get_potential_energy()
     forces = np.array(atoms.get_forces(apply_constraint=False), dtype=np.float64)

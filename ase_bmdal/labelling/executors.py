@@ -84,7 +84,7 @@ def resolve(choice: ExecutorChoice, n_workers: int | None, timeout: float | None
     if type(choice).__module__.partition(".")[0] == "mpi4py":
         from ase_bmdal.labelling import mpi
 
-        mpi.prepare_workers()
+        mpi.prepare_workers(choice)
     return Resolved(executor=choice, owned=False)
 
 

@@ -179,8 +179,17 @@ def _outcome(future: Future[LabelRecord]) -> LabelRecord:
 
 def _refuse_second_driver() -> None:
     name = getattr(sys.modules["__main__"], "__name__", "")
-    if name in ("__worker__", "__mp_main__"):
-        raise LabellingError(
-            "this script is being run a second time by a worker of its own pool; put it under "
-            'if __name__ == "__main__":, or use executor="mpi" or "local", which do not run it'
-        )
+    if name not in (
+        "__worker__",
+        "__mp_main__",
+    ):  # what mpi4py and multiprocessing call the script in a worker
+        return
+    reason = (
+        "this script is being run a second time by a worker of its own pool; put it under "
+        'if __name__ == "__main__":, or use executor="mpi" or "local", which do not run it'
+    )
+    if name == "__worker__":
+        from ase_bmdal.labelling import mpi
+
+        mpi.abort(reason)
+    raise LabellingError(reason)

@@ -7,10 +7,14 @@ By default mpi4py runs the script a second time in each worker, which without a 
 the simulation there. Only the first pool of a job does so; therefore the first one is made here.
 """
 
+import logging
 import sys
 from concurrent.futures import Executor
+from typing import Any
 
 from ase_bmdal.common.errors import LabellingError
+
+logger = logging.getLogger(__name__)
 
 HOW = "start the job as: mpiexec -n 5 python -m mpi4py.futures script.py"
 
@@ -43,17 +47,44 @@ def executor() -> Executor:
     return MPIPoolExecutor(main=False, path=list(sys.path))
 
 
-def prepare_workers() -> None:
+def prepare_workers(executor: Any) -> None:
     """Keep the ranks from running the user's script, for a pool that the user made and has not used yet.
 
-    A script with a ``__main__`` guard that submits functions of its own as well calls ``bootup()`` of the pool
-    first; the workers then know the script.
+    A script with a ``__main__`` guard that submits functions of its own as well calls ``bootup()`` of the
+    pool first; the workers then know the script.
+
+    Parameters
+    ----------
+    executor
+        An executor of mpi4py.
+
+    Raises
+    ------
+    LabellingError
+        If it would have to spawn its workers, which hangs or is forbidden on many clusters.
     """
     make_ase_serial()
-    if _is_pool_job():
-        from mpi4py.futures import MPIPoolExecutor
+    if executor._pool is not None:
+        return
+    if not _is_pool_job():
+        raise LabellingError(f"{type(executor).__name__} has no ranks to work; {HOW}")
+    from mpi4py.futures import MPIPoolExecutor
 
-        MPIPoolExecutor(main=False, path=list(sys.path)).bootup()
+    MPIPoolExecutor(main=False, path=list(sys.path)).bootup()
+
+
+def abort(reason: str) -> None:
+    """End the whole job; a worker that only raised would leave the driver waiting for ever.
+
+    Parameters
+    ----------
+    reason
+        What the user should do about it.
+    """
+    from mpi4py import MPI
+
+    logger.critical(reason)
+    MPI.COMM_WORLD.Abort(1)
 
 
 def make_ase_serial() -> None:

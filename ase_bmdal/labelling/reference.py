@@ -122,7 +122,7 @@ def _unsendable(reference: Any) -> Iterator[str]:
     if inspect.isfunction(reference):
         names = inspect.getclosurevars(reference)
         yield from _unpicklable({**names.globals, **names.nonlocals})
-    else:
+    elif not isinstance(reference, type):
         yield from _unpicklable(getattr(reference, "__dict__", {}))
 
 

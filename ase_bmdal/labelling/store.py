@@ -12,11 +12,12 @@ seconds         wall time of the reference calculation
 error_class     class of the exception, or ``Refused``, ``TimedOut``, ``Crashed``, ``Abandoned``
 ==============  ============================================================================
 
-The label is the row's energy (eV), forces (eV/Å) and stress (eV/Å³); ``data`` holds the error text, the scratch
-folder, ``info`` of the structure, and what the model predicted before it was trained on the label.
+The label is the row's energy (eV), forces (eV/Å) and stress (eV/Å³); ``data`` holds the error text, the
+scratch folder, ``info`` of the structure, and what the model predicted before it was trained on the label.
 """
 
 import contextlib
+import json
 import math
 import sqlite3
 import tempfile
@@ -134,7 +135,8 @@ class LabelStore:
             for k, atoms in enumerate(structures):
                 pairs = {"status": "pending", "round": int(round), "source": source}
                 data = {"prediction": dict(predictions[k]) if predictions else {}}
-                ids.append(_write(database, bare_copy(atoms), pairs, data, records[k] if records else None))
+                record = records[k] if records else None
+                ids.append(_write(database, bare_copy(atoms), pairs, data, record=record))
         return ids
 
     def finish(self, id: int, record: LabelRecord) -> None:
@@ -154,7 +156,7 @@ class LabelStore:
         """
         with self._database() as database:
             row = self._row(database, id)
-            _write(database, _atoms(row), row.key_value_pairs, dict(row.data), record, id)
+            _write(database, _atoms(row), row.key_value_pairs, dict(row.data), record=record, id=id)
 
     def pending(self) -> list[tuple[int, Atoms]]:
         """Structures without an outcome, with their numbers."""
@@ -199,7 +201,7 @@ class LabelStore:
         """Nothing is left open between two calls; here for symmetry with files."""
 
     def _create(self) -> None:
-        # ase.db makes its tables one commit at a time; elsewhere first, so that a kill leaves no half of them.
+        # ase.db makes its tables one by one; done elsewhere, so that a kill leaves no half of them.
         with tempfile.TemporaryDirectory() as folder, self._errors():
             template = Path(folder) / "empty.db"
             with self._database(template) as database:
@@ -207,9 +209,13 @@ class LabelStore:
             write_atomically(self.path, template.read_bytes())
 
     def _check(self) -> None:
-        with self._database() as database:
-            (verdict,) = database.connection.execute("PRAGMA quick_check(1)").fetchone()
-            found = database.metadata.get(FORMAT_KEY)
+        # Not through ase.db, which makes its tables in whatever file it opens.
+        with (
+            self._errors(),
+            contextlib.closing(sqlite3.connect(f"{self.path.as_uri()}?mode=rw", uri=True)) as db,
+        ):
+            (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            found = _format_of(db) if verdict == "ok" else None
         if verdict != "ok":
             raise StoreError(f"{self.path} is damaged: {verdict}")
         if found != FORMAT:
@@ -246,6 +252,15 @@ class LabelStore:
             raise StoreError(f"{self.path}: {error}") from error
 
 
+def _format_of(connection: sqlite3.Connection) -> int | None:
+    try:
+        row = connection.execute("SELECT value FROM information WHERE name='metadata'").fetchone()
+        found: int | None = json.loads(row[0]).get(FORMAT_KEY) if row else None
+    except (sqlite3.OperationalError, ValueError, AttributeError):
+        return None
+    return found
+
+
 def _expect_one_each(structures: Sequence[Atoms], **others: Sequence[Any] | None) -> None:
     for name, values in others.items():
         if values is not None and len(values) != len(structures):
@@ -259,6 +274,7 @@ def _write(
     atoms: Atoms,
     pairs: dict[str, Any],
     data: dict[str, Any],
+    *,
     record: LabelRecord | None,
     id: int | None = None,
 ) -> int:

@@ -92,9 +92,14 @@ def _label(task: LabelTask) -> LabelRecord:
         return failure("Abandoned", "the batch was given up")
     task.scratch.mkdir(parents=True)
     record = _judge(_in_child(task) if task.isolated else _in_this_process(task), task)
-    if record.status == "done" or record.error_class == Abandoned.__name__:
+    if record.status == "done":
         shutil.rmtree(task.scratch, ignore_errors=True)
-        return replace(record, scratch=None)
+        return record
+    if record.error_class == Abandoned.__name__:
+        shutil.rmtree(task.scratch, ignore_errors=True)
+        with contextlib.suppress(OSError):  # others may not be through yet; the last one removes the folder
+            task.scratch.parent.rmdir()
+        return record
     return replace(record, scratch=str(task.scratch))
 
 
@@ -124,7 +129,10 @@ def _in_child(task: LabelTask) -> dict[str, Any]:
         return process.ask(task.atoms, _with_stress(task), task.scratch, timeout, task.running)
     except CalculationEnded as end:
         _end_process()
-        return {"error": (type(end).__name__, str(end))}
+        kind = (
+            type(end) if task.running.exists() else Abandoned
+        )  # whose process may have been killed from outside
+        return {"error": (kind.__name__, str(end))}
     except BaseException:
         _end_process()
         raise

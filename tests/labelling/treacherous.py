@@ -1,0 +1,178 @@
+"""A calculator that does whatever ``atoms.info["do"]`` says, and helpers to see what is left of it."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from ase.build import bulk
+from ase.calculators.calculator import all_changes
+from ase.calculators.emt import EMT
+
+
+class UnpicklableError(Exception):
+    def __init__(self, one, two):
+        super().__init__("cannot travel")
+        self.lock = __import__("threading").Lock()
+
+
+class UnprintableError(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+class Treacherous(EMT):
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        action = atoms.info.get("do")
+        if action is not None:
+            getattr(self, action)(atoms)
+
+    def note_pids(self, atoms, *pids):
+        if "pids" in atoms.info:
+            with Path(atoms.info["pids"]).open("a") as file:
+                file.write("".join(f"{pid}\n" for pid in (os.getpid(), *pids)))
+
+    def fail(self, atoms):
+        raise RuntimeError("SCF did not converge \udc80")
+
+    def unpicklable(self, atoms):
+        raise UnpicklableError(1, 2)
+
+    def unprintable(self, atoms):
+        raise UnprintableError
+
+    def sys_exit(self, atoms):
+        sys.exit(3)
+
+    def interrupt(self, atoms):
+        raise KeyboardInterrupt
+
+    def os_exit(self, atoms):
+        os._exit(7)
+
+    def abort(self, atoms):
+        os.abort()
+
+    def segfault(self, atoms):
+        ctypes.string_at(0)
+
+    def hang(self, atoms):
+        self.note_pids(atoms)
+        time.sleep(1000)
+
+    def hang_in_c(self, atoms):
+        self.note_pids(atoms)
+        ctypes.PyDLL(None).sleep(1000)  # keeps the interpreter lock
+
+    def hang_with_family(self, atoms):
+        child = subprocess.Popen(["sleep", "1000"])
+        fork = os.fork()
+        if fork == 0:
+            time.sleep(1000)
+        self.note_pids(atoms, child.pid, fork)
+        ctypes.PyDLL(None).sleep(1000)
+
+    def die_and_leave_a_fork(self, atoms):
+        fork = os.fork()  # holds all pipes open
+        if fork == 0:
+            time.sleep(1000)
+        self.note_pids(atoms, fork)
+        os._exit(1)
+
+    def close_everything(self, atoms):
+        os.closerange(0, 100)
+
+    def chatter(self, atoms):
+        print("x" * 3_000_000)
+        os.write(1, b"y" * 3_000_000)
+        ctypes.CDLL(None).puts(b"from C")
+        sys.stderr.write("z" * 3_000_000)
+
+    def nan(self, atoms):
+        self.results["forces"] = np.full((len(atoms), 3), np.nan)
+
+    def infinite(self, atoms):
+        self.results["energy"] = self.results["free_energy"] = np.inf
+
+    def few_forces(self, atoms):
+        self.results["forces"] = np.zeros((1, 3))
+
+    def absurd(self, atoms):
+        self.results["forces"] = np.full((len(atoms), 3), 1e4)
+
+    def leave_files(self, atoms):
+        Path("wavefunction.bin").write_text("large")
+
+    def own_mpi(self, atoms):
+        script = "from mpi4py import MPI; print('size', MPI.COMM_WORLD.Get_size(), flush=True)"
+        launcher = Path(sys.executable).with_name("mpiexec")
+        run = subprocess.run(
+            [launcher, "-n", "2", sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if run.stdout.count("size 2") != 2:
+            raise RuntimeError(run.stdout + run.stderr)
+
+
+SOUND = [None, "chatter", "leave_files"]
+FAILURES = {
+    "fail": "RuntimeError",
+    "unpicklable": "tests.labelling.treacherous.UnpicklableError",
+    "unprintable": "tests.labelling.treacherous.UnprintableError",
+    "sys_exit": "SystemExit",
+    "interrupt": "KeyboardInterrupt",
+    "os_exit": "Crashed",
+    "abort": "Crashed",
+    "segfault": "Crashed",
+    "die_and_leave_a_fork": "Crashed",
+    "close_everything": "Crashed",
+    "hang": "TimedOut",
+    "hang_in_c": "TimedOut",
+    "hang_with_family": "TimedOut",
+    "nan": "Refused",
+    "infinite": "Refused",
+    "few_forces": "Refused",
+    "absurd": "Refused",
+}
+
+
+def copper(do=None, **info):
+    atoms = bulk("Cu", cubic=True)
+    atoms.rattle(0.05, seed=1)
+    atoms.info |= info | ({} if do is None else {"do": do})
+    return atoms
+
+
+def expect(actions, records):
+    """Every failure is one record and all others are labels."""
+    for action, record in zip(actions, records, strict=True):
+        wanted = ("done", "") if action in SOUND else ("failed", FAILURES[action])
+        assert (record.status, record.error_class) == wanted, (action, record)
+        assert (record.energy is not None) == (record.status == "done")
+        assert (record.scratch is not None) == (record.status == "failed")
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def wait_until(condition, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def pids_in(path):
+    return [int(line) for line in Path(path).read_text().split()] if Path(path).exists() else []
