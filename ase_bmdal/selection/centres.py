@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ase_bmdal.selection.distances import Floats, Indices, squared_distances, squared_norms
-from ase_bmdal.selection.products import NearestPoints, lower_bounds
+from ase_bmdal.selection.distances import Floats, Indices, lower_bounds, squared_distances, squared_norms
+from ase_bmdal.selection.nearest import NearestPoints
 
 TRIANGLE = 2 + 1e-9  # two, and what distances rounded to float64 may be off
 
@@ -13,9 +13,9 @@ TRIANGLE = 2 + 1e-9  # two, and what distances rounded to float64 may be off
 class NearestCentres:
     """Squared distance of every pool structure to its nearest centre, and which one that is (paper, eq. 29).
 
-    Distances are differences in float64. The triangle inequality between centres, and matrix products in the
-    precision of the pool with bounds on their rounding, only tell which differences need not be taken; so the
-    result is that of the naive computation. Of equally near centres the first one counts.
+    Distances are taken in float64. The triangle inequality between centres and bounds in the precision of the
+    pool only tell which of them need not be taken, so the result is that of the naive computation. Of equally
+    near centres the first one counts.
 
     Parameters
     ----------
@@ -30,17 +30,13 @@ class NearestCentres:
 
     def __init__(self, pool: Floats, n: int, train: Floats | None = None) -> None:
         self._pool = pool
-        self._origin = pool[:: 1 + len(pool) // 1000].mean(axis=0, dtype=np.float64).astype(pool.dtype)
-        self._pool_squares = squared_norms(pool, self._origin)
         self._count = 0 if train is None else len(train)
-        self._centres = np.zeros((self._count + n, pool.shape[1]), pool.dtype)
-        if train is not None:
-            self._centres[: self._count] = train
-        self._centre_squares = squared_norms(self._centres, self._origin)
-        if self._count:
-            self.nearest, self.squares = NearestPoints(self._centres[: self._count], self._origin)(pool)
+        self._centres = np.empty((self._count + n, pool.shape[1]), pool.dtype)
+        if train is None or not self._count:
+            self.nearest, self.squares = np.zeros(len(pool), np.int64), squared_norms(pool)
         else:
-            self.nearest, self.squares = np.zeros(len(pool), np.intp), squared_norms(pool)
+            self._centres[: self._count] = train
+            self.nearest, self.squares = NearestPoints(self._centres[: self._count])(pool)
 
     def add(self, pick: int) -> None:
         """Make a pool structure a centre: it takes over all structures nearer to it than to their own centre.
@@ -51,25 +47,23 @@ class NearestCentres:
             Index into the pool.
         """
         centre = self._pool[pick]
+        if not self._count:
+            self.squares.fill(np.inf)
         rows = self._reachable(centre)
-        bounds = lower_bounds(self._pool, self._pool_squares, centre, self._origin, rows)
-        rows = rows[bounds < self.squares[rows]]
+        rows = rows[lower_bounds(self._pool, centre, rows) < self.squares[rows]]
         squares = squared_distances(self._pool, rows, centre[None], np.zeros_like(rows))
         nearer = squares < self.squares[rows]
         self.squares[rows[nearer]] = squares[nearer]
         self.nearest[rows[nearer]] = self._count
         self._centres[self._count] = centre
-        self._centre_squares[self._count] = self._pool_squares[pick]
         self._count += 1
 
     def _reachable(self, point: Floats) -> Indices:
         # D(x, point) >= D(point, centre) - D(x, centre): a point at 2 D(x, centre) or more cannot take x over
         if not self._count:
-            self.squares.fill(np.inf)
             return np.arange(len(self._pool))
-        known = slice(0, self._count)
-        bounds = lower_bounds(self._centres[known], self._centre_squares[known], point, self._origin)
-        return np.flatnonzero(bounds[self.nearest] < TRIANGLE**2 * self.squares)
+        squares = lower_bounds(self._centres[: self._count], point).astype(np.float64)
+        return np.flatnonzero(squares[self.nearest] < TRIANGLE**2 * self.squares)
 
 
 def pick_greedily(

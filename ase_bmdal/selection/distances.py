@@ -4,14 +4,15 @@ Block by block, so that a pool in a memory-mapped file is never copied as a whol
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Precision = TypeVar("Precision", Floats, Doubles)
 
 BLOCK_ENTRIES = 2**17  # 1 MB of float64 stays in the cache of one core
 
@@ -85,6 +86,52 @@ def squared_distances(points: Floats, rows: Indices, others: Floats, columns: In
     return squares
 
 
-def _squares_of_rows(array: Doubles) -> Doubles:
-    squares: Doubles = np.einsum("ij,ij->i", array, array)
-    return squares
+def lower_bounds(points: Floats, point: Floats, rows: Indices | None = None) -> Floats:
+    """Bound the squared distances of one point to others from below, by differences in their own precision.
+
+    Parameters
+    ----------
+    points : [n, n_features]
+        Feature vectors.
+    point : [n_features]
+        Feature vector.
+    rows : [n_rows]
+        Which of `points` are wanted; all by default.
+
+    Returns
+    -------
+    array : [n_rows]
+        Numbers just below the squared distances, whatever their rounding.
+    """
+    n_rows = len(points) if rows is None else len(rows)
+    if rows is not None and 4 * n_rows > 3 * len(
+        points
+    ):  # all in order is faster than most of them collected
+        return lower_bounds(points, point)[rows]
+    squares = np.empty(n_rows, points.dtype)
+    for block in row_blocks(n_rows, len(point)):
+        squares[block] = _squares_of_rows(points[block if rows is None else rows[block]] - point)
+    underflow = len(point) * np.finfo(points.dtype).tiny
+    return squares * (1 - points.dtype.type(relative_rounding(points.dtype, len(point)))) - underflow
+
+
+def relative_rounding(dtype: DTypeLike, n_terms: int) -> float:
+    """Bound the rounding error of a sum of products, relative to the product of the lengths of its vectors.
+
+    Parameters
+    ----------
+    dtype
+        Precision of the sum.
+    n_terms
+        Length of the vectors.
+
+    Returns
+    -------
+    float
+        Twice the worst case, so that the bound itself may be rounded.
+    """
+    return (n_terms + 4) * float(np.finfo(dtype).eps)
+
+
+def _squares_of_rows(array: Precision) -> Precision:
+    return cast(Precision, np.einsum("ij,ij->i", array, array))

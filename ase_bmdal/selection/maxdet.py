@@ -2,8 +2,14 @@
 
 import numpy as np
 
-from ase_bmdal.selection.distances import Doubles, Floats, Indices, row_blocks, squared_norms
-from ase_bmdal.selection.products import relative_rounding
+from ase_bmdal.selection.distances import (
+    Doubles,
+    Floats,
+    Indices,
+    relative_rounding,
+    row_blocks,
+    squared_norms,
+)
 
 TIE = 1e-10  # residuals that agree to ten digits are equal
 NOISE = 4  # features that depend on each other do so to within this many roundings
