@@ -146,6 +146,23 @@ class TestSkipping:
         assert len(pairs) == 60
         assert sum(pairs) < 0.1 * 60 * 3000
 
+    def test_of_a_training_set_in_far_clumps_few_structures_are_in_doubt(self, monkeypatch):
+        rng = np.random.default_rng(0)
+        clumps = 1e3 * rng.normal(size=(4, 64))
+        pool, train = (
+            (clumps[rng.integers(4, size=n)] + rng.normal(size=(n, 64))).astype(np.float32)
+            for n in (500, 200)
+        )
+        pairs = []
+
+        def counting(points, rows, others, columns):
+            pairs.append(len(rows))
+            return distances.squared_distances(points, rows, others, columns)
+
+        monkeypatch.setattr(nearest, "squared_distances", counting)
+        select("LCMD", pool, 1, train=train)
+        assert sum(pairs) <= nearest.IN_DOUBT * 500
+
 
 def everything_is_possible(points, point, rows=None):
     return np.full(len(points) if rows is None else len(rows), -1.0)
@@ -166,6 +183,13 @@ def test_no_distance_is_below_its_bound(data):
     bounds = distances.lower_bounds(points, point)
     exact = reference.distances(points, [point])[:, 0]
     assert (bounds.astype(np.float64) <= exact).all()
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(np.float32, 1e-22), (np.float64, 1e-161), (np.float32, 1e-3)])
+def test_no_distance_of_tiny_features_is_below_its_bound(dtype, scale):
+    points = (scale * np.random.default_rng(0).normal(size=(200, 64))).astype(dtype)
+    bounds = distances.lower_bounds(points, points[0])
+    assert (bounds.astype(np.float64) <= reference.distances(points, points[:1])[:, 0]).all()
 
 
 @PRECISIONS
