@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from pathlib import Path
 from types import TracebackType
@@ -19,8 +19,8 @@ from ase_bmdal.labelling.executors import ExecutorChoice, resolve
 from ase_bmdal.labelling.record import LabelRecord, describe, failure
 from ase_bmdal.labelling.reference import capture
 from ase_bmdal.labelling.settings import LabellingSettings
-from ase_bmdal.labelling.structure import bare_copy
 from ase_bmdal.labelling.worker import LabelTask, end_processes, label_structure
+from ase_bmdal.structures.bare import bare_copy
 
 RUNNING = "running"
 
@@ -66,7 +66,7 @@ class Labeller:
         self._closed = False
         self._resolved = resolve(executor, n_workers, self.settings.timeout)
 
-    def label(self, structures: Sequence[Atoms]) -> Iterator[tuple[int, LabelRecord]]:
+    def label(self, structures: Sequence[Atoms]) -> Generator[tuple[int, LabelRecord], None, None]:
         """Label structures.
 
         Leaving the loop early, by Ctrl-C or any exception, ends the calculations that are not finished;
@@ -100,7 +100,7 @@ class Labeller:
 
     def _collect(
         self, structures: Sequence[Atoms], folder: Path, pending: dict[Future[LabelRecord], int]
-    ) -> Iterator[tuple[int, LabelRecord]]:
+    ) -> Generator[tuple[int, LabelRecord], None, None]:
         waiting = iter(enumerate(structures))
         # What is computed in this very process is done when submit returns, so one at a time.
         at_once = None if self._resolved.isolated else 1

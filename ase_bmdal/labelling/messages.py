@@ -4,7 +4,6 @@ import os
 import pickle
 import select
 import struct
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -69,8 +68,3 @@ def _wait(descriptor: int, check: Callable[[], None]) -> None:
     poll.register(descriptor, select.POLLIN)
     while not poll.poll(TICK * 1000):
         check()
-
-
-def deadline(seconds: float | None) -> float:
-    """Moment on the monotonic clock at which a time limit runs out."""
-    return float("inf") if seconds is None else time.monotonic() + seconds

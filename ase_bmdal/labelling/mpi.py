@@ -3,11 +3,15 @@
 Start the job as ``mpiexec -n 5 python -m mpi4py.futures script.py``; rank 0 runs the script, the others
 label.
 
+A script that reads or writes files through ASE before it makes its calculator would wait there for the other
+ranks; started as ``mpiexec -n 5 python -m ase_bmdal.labelling.mpi script.py`` it does not.
+
 By default mpi4py runs the script a second time in each worker, which without a ``__main__`` guard would start
 the simulation there. Only the first pool of a job does so; therefore the first one is made here.
 """
 
 import logging
+import runpy
 import sys
 from concurrent.futures import Executor
 from typing import Any
@@ -101,3 +105,13 @@ def _is_pool_job() -> bool:
     from mpi4py.futures import _core
 
     return _core.SharedPool is not None
+
+
+def main() -> None:
+    """Run a script on rank 0 and let the other ranks wait for work, with ASE serial from the first line on."""
+    make_ase_serial()
+    runpy.run_module("mpi4py.futures", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -38,6 +38,10 @@ class Abandoned(CalculationEnded):
     """Nobody wants the label any more."""
 
 
+class NotLoaded(Exception):  # noqa: N818 - as above
+    """The reference cannot be loaded in the process; class and text of the reason."""
+
+
 class LabelProcess:
     """A process with the reference loaded, ready for one structure after the other.
 
@@ -70,7 +74,7 @@ class LabelProcess:
         finally:
             os.close(end)
 
-    def load(self, reference: Reference, timeout: float | None, running: Path) -> dict[str, Any]:
+    def load(self, reference: Reference, timeout: float | None, running: Path) -> None:
         """Have the process load the reference.
 
         Parameters
@@ -82,20 +86,19 @@ class LabelProcess:
         running
             File that vanishes when nobody wants the label any more.
 
-        Returns
-        -------
-        dict
-            Empty, or ``error`` if the reference cannot be loaded there.
-
         Raises
         ------
+        NotLoaded
+            If the reference cannot be loaded there, as for a package that is missing.
         CalculationEnded
             If the process does not come up.
         """
         limit = None if timeout is None else max(timeout, LONGEST_START)
         with self._lock:
             self._exchange(None, limit, running)
-            return self._exchange(reference, limit, running)  # type: ignore[no-any-return]
+            reply = self._exchange(reference, limit, running)
+        if "error" in reply:
+            raise NotLoaded(*reply["error"])
 
     def ask(
         self, atoms: Atoms, with_stress: bool, scratch: Path, timeout: float | None, running: Path

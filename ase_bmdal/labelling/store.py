@@ -34,7 +34,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase_bmdal.common.errors import StoreError
 from ase_bmdal.common.files import write_atomically
 from ase_bmdal.labelling.record import LabelRecord
-from ase_bmdal.labelling.structure import bare_copy
+from ase_bmdal.structures.bare import bare_copy
 
 FORMAT = 1
 FORMAT_KEY = "ase_bmdal_labels"

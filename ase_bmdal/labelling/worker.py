@@ -16,7 +16,7 @@ from ase import Atoms
 from ase_bmdal.labelling.checks import refusal_after, refusal_before
 from ase_bmdal.labelling.child import LOG
 from ase_bmdal.labelling.compute import compute
-from ase_bmdal.labelling.process import Abandoned, CalculationEnded, LabelProcess
+from ase_bmdal.labelling.process import Abandoned, CalculationEnded, LabelProcess, NotLoaded
 from ase_bmdal.labelling.record import LabelRecord, describe, failure
 from ase_bmdal.labelling.reference import Reference
 from ase_bmdal.labelling.settings import LabellingSettings
@@ -116,35 +116,32 @@ def _with_stress(task: LabelTask) -> bool:
 
 
 def _in_child(task: LabelTask) -> dict[str, Any]:
-    timeout = task.settings.timeout
     try:
-        if _mine.process is None or _mine.serves != (task.owner, task.reference.digest):
-            reply = _start_process(task)
-            if "error" in reply:
-                _end_process()
-                return reply
-        process = _mine.process
-        if process is None:
-            raise Abandoned("the process was ended")
-        return process.ask(task.atoms, _with_stress(task), task.scratch, timeout, task.running)
+        return _process_for(task).ask(
+            task.atoms, _with_stress(task), task.scratch, task.settings.timeout, task.running
+        )
+    except NotLoaded as error:
+        _end_process()
+        return {"error": error.args}
     except CalculationEnded as end:
         _end_process()
-        kind = (
-            type(end) if task.running.exists() else Abandoned
-        )  # whose process may have been killed from outside
+        kind = type(end) if task.running.exists() else Abandoned  # whose process may be killed from outside
         return {"error": (kind.__name__, str(end))}
     except BaseException:
         _end_process()
         raise
 
 
-def _start_process(task: LabelTask) -> dict[str, Any]:
+def _process_for(task: LabelTask) -> LabelProcess:
+    wanted = (task.owner, task.reference.digest)
+    if _mine.process is not None and _mine.serves == wanted:
+        return _mine.process
     _end_process()
-    process = LabelProcess(task.scratch / LOG)
-    _mine.process, _mine.serves = process, (task.owner, task.reference.digest)
+    _mine.process, _mine.serves = LabelProcess(task.scratch / LOG), wanted
     with _processes_lock:
-        _processes.setdefault(task.owner, set()).add(process)
-    return process.load(task.reference, task.settings.timeout, task.running)
+        _processes.setdefault(task.owner, set()).add(_mine.process)
+    _mine.process.load(task.reference, task.settings.timeout, task.running)
+    return _mine.process
 
 
 def _end_process() -> None:

@@ -1,11 +1,12 @@
 import pickle
 
 import numpy as np
+import pytest
 from ase.build import molecule
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 
-from ase_bmdal.labelling.structure import bare_copy
+from ase_bmdal.structures.bare import bare_copy
 
 
 def test_keeps_what_a_label_depends_on():
@@ -34,6 +35,11 @@ def test_leaves_out_what_cannot_travel():
     assert not copy.constraints
     assert copy.info == {"fine": [1, 2]}
     pickle.dumps(copy)
+
+
+def test_something_else_than_a_structure():
+    with pytest.raises(TypeError, match=r"expected an ase\.Atoms, got str"):
+        bare_copy("H2O")
 
 
 def test_is_independent():

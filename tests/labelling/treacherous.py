@@ -107,8 +107,17 @@ class Treacherous(EMT):
     def leave_files(self, atoms):
         Path("wavefunction.bin").write_text("large")
 
+    def hang_in_own_mpi(self, atoms):
+        script = (
+            "import os, time; from mpi4py import MPI\n"
+            f"with open({atoms.info['pids']!r}, 'a') as file: print(os.getpid(), file=file)\n"
+            "time.sleep(1000)"
+        )
+        launcher = Path(sys.executable).with_name("mpiexec")
+        subprocess.run([launcher, "-n", "2", sys.executable, "-c", script], check=True)
+
     def own_mpi(self, atoms):
-        script = "from mpi4py import MPI; print('size', MPI.COMM_WORLD.Get_size(), flush=True)"
+        script = "import os; from mpi4py import MPI; os.write(1, b'size %d;' % MPI.COMM_WORLD.Get_size())"
         launcher = Path(sys.executable).with_name("mpiexec")
         run = subprocess.run(
             [launcher, "-n", "2", sys.executable, "-c", script],
