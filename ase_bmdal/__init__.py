@@ -1,1 +1,64 @@
-"""A potential that trains itself inside any ASE simulation."""
+"""A machine-learned potential that trains itself inside any ASE simulation.
+
+The names below are the whole public interface; each is loaded when it is first used, so that importing this
+package loads nothing heavy.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ase_bmdal.acquisition.combination import COMBINATIONS
+    from ase_bmdal.calculator.gmnn import GMNNCalculator
+    from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
+    from ase_bmdal.features.features import features
+    from ase_bmdal.labelling.settings import LabellingSettings
+    from ase_bmdal.learner.settings import Convergence, FirstContact, Retraining
+    from ase_bmdal.potential.files import load_model
+    from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
+    from ase_bmdal.potential.training import train
+    from ase_bmdal.selection import select
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "OnTheFlyCalculator": "calculator.on_the_fly",
+    "GMNNCalculator": "calculator.gmnn",
+    "train": "potential.training",
+    "load_model": "potential.files",
+    "features": "features.features",
+    "select": "selection",
+    "COMBINATIONS": "acquisition.combination",
+    "ModelSettings": "potential.settings",
+    "TrainingSettings": "potential.settings",
+    "Retraining": "learner.settings",
+    "FirstContact": "learner.settings",
+    "Convergence": "learner.settings",
+    "LabellingSettings": "labelling.settings",
+}
+
+__all__ = [
+    "OnTheFlyCalculator",
+    "GMNNCalculator",
+    "train",
+    "load_model",
+    "features",
+    "select",
+    "COMBINATIONS",
+    "ModelSettings",
+    "TrainingSettings",
+    "Retraining",
+    "FirstContact",
+    "Convergence",
+    "LabellingSettings",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

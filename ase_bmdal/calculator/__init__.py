@@ -1,1 +1,1 @@
-"""TODO"""
+"""The face to ASE: a potential that is fixed, and one that learns."""

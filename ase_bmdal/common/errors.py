@@ -3,6 +3,7 @@
     Error
     ├── ModelError            a model file that is missing, broken, or of a newer version
     ├── UnknownElementError   an element the model was not trained on
+    ├── PredictionError       a prediction that is not a number
     ├── TrainingError         a loss that is not a number, labels that cannot be learned from
     ├── LabellingError        the reference cannot be used
     │   └── BatchFailedError  every structure of a batch failed
@@ -24,6 +25,10 @@ class ModelError(Error):
 
 class UnknownElementError(Error):
     """The structure holds an element the model was not trained on."""
+
+
+class PredictionError(Error):
+    """The potential gives no number for this structure, as for two atoms at one place."""
 
 
 class TrainingError(Error):

@@ -1,1 +1,1 @@
-"""TODO"""
+"""One round of learning after another: select, label, store, train; in a folder that survives anything."""

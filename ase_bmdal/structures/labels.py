@@ -66,6 +66,11 @@ def label_of(atoms: Atoms) -> Label:
     return Label(float(found["energy"]), forces, stress if atoms.pbc.all() else None)
 
 
+def has_label(atoms: Atoms) -> bool:
+    """Whether a structure carries an energy."""
+    return _find(atoms, "energy") is not None
+
+
 def labels_of(structures: Sequence[Atoms]) -> list[Label]:
     """Labels of many structures.
 

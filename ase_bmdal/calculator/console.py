@@ -1,0 +1,57 @@
+"""Events for a reader: a line for each round, and at a terminal what goes on in between."""
+
+from typing import TextIO
+
+from ase_bmdal.learner.events import Event, Finished, Labelling, Round, Training
+
+HEADER = "round  labels  failed  force MAE before training  select    label    train"
+
+
+class Console:
+    """Writes events to a stream.
+
+    Parameters
+    ----------
+    stream
+        Progress within a round is shown only if it is a terminal.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._is_terminal = stream.isatty()
+        self._has_header = False
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        if isinstance(event, Round):
+            self._show_round(event)
+        elif isinstance(event, Finished):
+            self._line(f"learning has ended: {event.reason}")
+        elif isinstance(event, Labelling):
+            self._progress(
+                f"round {event.round}: labelled {event.finished} of {event.of}, {event.failed} failed"
+            )
+        elif isinstance(event, Training):
+            self._progress(
+                f"round {event.round}: epoch {event.epoch} of {event.of}, loss {event.train_loss:.4g}"
+            )
+
+    def _show_round(self, event: Round) -> None:
+        if not self._has_header:
+            self._line(HEADER)
+            self._has_header = True
+        error = "—" if event.force_mae is None else f"{1000 * event.force_mae:.0f} meV/Å"
+        self._line(
+            f"{event.round:5d}  {event.labels:6d}  {event.failed:6d}  {error:>25}  "
+            f"{event.select_seconds:5.1f}s  {event.label_seconds:6.1f}s  {event.train_seconds:6.1f}s"
+        )
+
+    def _line(self, text: str) -> None:
+        clear = "\r\x1b[K" if self._is_terminal else ""
+        self._stream.write(f"{clear}{text}\n")
+        self._stream.flush()
+
+    def _progress(self, text: str) -> None:
+        if self._is_terminal:
+            self._stream.write(f"\r\x1b[K{text}")
+            self._stream.flush()

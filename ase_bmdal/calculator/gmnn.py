@@ -1,0 +1,76 @@
+"""A trained potential as an ASE calculator."""
+
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from ase_bmdal.calculator.results import PROPERTIES, results_of
+from ase_bmdal.common.errors import ModelError
+from ase_bmdal.learner.folder import last_model
+from ase_bmdal.potential.files import load_model
+from ase_bmdal.potential.gmnn import Potential
+from ase_bmdal.potential.moving import SKIN, MovingStructure
+
+
+class GMNNCalculator(Calculator):  # type: ignore[misc]
+    """Energy, forces and stress of a fixed potential.
+
+    Parameters
+    ----------
+    model
+        A saved model, a run folder, whose newest potential is taken, or a potential.
+    skin
+        Verlet skin of the neighbour list, Å; changes speed, never results.
+
+    Raises
+    ------
+    ModelError
+        If there is no model, or none that this version can read.
+
+    Examples
+    --------
+    >>> atoms.calc = GMNNCalculator("ethanol")  # doctest: +SKIP
+    """
+
+    implemented_properties = PROPERTIES
+
+    def __init__(self, model: str | Path | Potential, *, skin: float = SKIN) -> None:
+        super().__init__()
+        self.model = find_model(Path(model)) if isinstance(model, str | Path) else model
+        self._moving = MovingStructure(skin)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Any = ("energy",),
+        system_changes: Any = all_changes,
+    ) -> None:
+        """Predict everything at once; called by ASE.
+
+        Raises
+        ------
+        UnknownElementError
+            If the potential does not know an element.
+        PredictionError, ValueError
+            If the prediction, or a position, is not a number.
+        """
+        super().calculate(atoms, properties, system_changes)
+        self.results = results_of(self._moving.predict(self.model, self.atoms), self.atoms)
+
+
+def find_model(path: Path) -> Potential:
+    """Read a model file, or the newest potential of a run folder.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    if not path.is_dir():
+        return load_model(path)
+    newest = last_model(path)
+    if newest is None:
+        raise ModelError(f"expected a run folder with a trained potential, found none in {path}")
+    return load_model(newest)

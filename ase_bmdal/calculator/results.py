@@ -1,0 +1,34 @@
+"""Predictions in the form ASE wants them."""
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from ase_bmdal.common.errors import PredictionError
+from ase_bmdal.structures.labels import Label
+
+PROPERTIES = ["energy", "free_energy", "forces", "stress"]
+
+
+def results_of(label: Label, atoms: Atoms) -> dict[str, Any]:
+    """Results of an ASE calculator: `energy` and `free_energy` (eV), `forces` (eV/Å), `stress` (eV/Å³) if there is one.
+
+    Raises
+    ------
+    PredictionError
+        If a number is not finite.
+    """
+    results: dict[str, Any] = {
+        "energy": label.energy,
+        "free_energy": label.energy,
+        "forces": label.forces,
+        "stress": label.stress,
+    }
+    results = {name: value for name, value in results.items() if value is not None}
+    for name, value in results.items():
+        if not np.isfinite(value).all():
+            raise PredictionError(
+                f"the predicted {name} of {atoms.symbols} is not a number; are two atoms at the same place?"
+            )
+    return results

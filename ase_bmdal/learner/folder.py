@@ -1,0 +1,124 @@
+"""The run folder: everything a run must not lose.
+
+settings.json    what the run was told, and how it began
+labels.db        every structure chosen, its label or why there is none, the prediction made before (ase.db)
+models/          the potential after each round
+rounds.jsonl     one line a round
+scratch/         what failed calculations left behind
+lock             held while a process works in the folder
+"""
+
+import fcntl
+import json
+import os
+import weakref
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ase_bmdal.common.errors import FolderInUseError, RunFolderError
+from ase_bmdal.common.files import write_atomically
+from ase_bmdal.labelling.store import LabelStore
+from ase_bmdal.learner.events import Round
+
+FORMAT = 1
+
+
+class RunFolder:
+    """Files of one run, written by one process at a time.
+
+    Parameters
+    ----------
+    path
+        Folder; made if it does not exist.
+
+    Raises
+    ------
+    FolderInUseError
+        If another process works in it.
+    RunFolderError
+        If a newer version made it, or the path is no folder that can be written to.
+
+    Attributes
+    ----------
+    close
+        Call it to let other processes work in the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        except OSError as error:
+            raise RunFolderError(f"expected a run folder at {path}, cannot make it: {error}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise FolderInUseError(
+                f"the run folder {path} is in use, by another process or by a calculator of this one; "
+                "end it, or close() it"
+            ) from None
+        self.close = weakref.finalize(self, os.close, self._lock)
+        self.origin: dict[str, Any] = self._read_origin()
+        self.store = LabelStore(self.path / "labels.db")
+
+    def _read_origin(self) -> dict[str, Any]:
+        try:
+            content = json.loads((self.path / "settings.json").read_text())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"cannot read {self.path / 'settings.json'}: {error}") from error
+        if content.get("format", FORMAT + 1) > FORMAT:
+            raise RunFolderError(
+                f"the run folder {self.path} was made by a newer version of ase_bmdal "
+                f"(format {content.get('format')}, this version knows {FORMAT})"
+            )
+        return dict(content)
+
+    def write_origin(self, content: dict[str, Any]) -> None:
+        """Keep what the run was told."""
+        self.origin = {"format": FORMAT, **content}
+        write_atomically(self.path / "settings.json", json.dumps(self.origin, indent=1).encode())
+
+    @property
+    def scratch(self) -> Path:
+        """Where reference calculations run."""
+        return self.path / "scratch"
+
+    def model_path(self, round: int) -> Path:
+        """File of the potential after a round."""
+        return model_path(self.path, round)
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """Rounds so far, as `Round` writes them."""
+        return read_rounds(self.path)
+
+    def append_round(self, report: Round) -> None:
+        """Add a line to the log of rounds; the file is replaced in one step."""
+        lines = [*self.rounds(), asdict(report)]
+        write_atomically(
+            self.path / "rounds.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode()
+        )
+
+
+def read_rounds(path: Path) -> list[dict[str, Any]]:
+    """Rounds of a run folder, one dictionary each."""
+    try:
+        return [json.loads(line) for line in (path / "rounds.jsonl").read_text().splitlines()]
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise RunFolderError(f"cannot read {path / 'rounds.jsonl'}: {error}") from error
+
+
+def model_path(path: Path, round: int) -> Path:
+    """File of the potential after a round."""
+    return path / "models" / f"round-{round:04d}.npz"
+
+
+def last_model(path: Path) -> Path | None:
+    """File of the newest potential in a run folder; None if there is none yet."""
+    return max((path / "models").glob("round-*.npz"), default=None)

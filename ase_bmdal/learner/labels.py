@@ -1,0 +1,158 @@
+"""The labels of a run: getting more of them, and never losing one."""
+
+from collections.abc import Sequence
+from contextlib import closing
+
+import numpy as np
+from ase import Atoms
+
+from ase_bmdal.common.errors import BatchFailedError
+from ase_bmdal.labelling.labeller import Labeller
+from ase_bmdal.labelling.record import LabelRecord
+from ase_bmdal.labelling.store import LabelStore, StoredLabel
+from ase_bmdal.learner.events import Labelling, Listener
+from ase_bmdal.structures.labels import Label, label_of
+
+
+class Labels:
+    """Structures that were chosen, and what became of them.
+
+    Parameters
+    ----------
+    store
+        Where they are kept.
+    labeller
+        Where new ones come from.
+    report
+        Called after each calculation.
+    """
+
+    def __init__(self, store: LabelStore, labeller: Labeller, report: Listener) -> None:
+        self._store, self._labeller, self._report = store, labeller, report
+        self.rows = store.rows()
+
+    @property
+    def done(self) -> list[StoredLabel]:
+        """Labelled structures."""
+        return [row for row in self.rows if row.status == "done"]
+
+    @property
+    def next_round(self) -> int:
+        """Number of a round that has not begun."""
+        return 1 + max((row.round for row in self.rows), default=-1)
+
+    def of_round(self, number: int) -> list[StoredLabel]:
+        """Structures chosen in one round, whatever became of them."""
+        return [row for row in self.rows if row.round == number]
+
+    def keep(self, labelled: Sequence[Atoms], number: int, source: str) -> None:
+        """Store structures that have labels already."""
+        records = [_record(label_of(atoms)) for atoms in labelled]
+        self._store.add(labelled, round=number, source=source, records=records)
+        self.rows = self._store.rows()
+
+    def label(
+        self,
+        structures: Sequence[Atoms],
+        number: int,
+        source: str,
+        predictions: Sequence[Label] | None = None,
+    ) -> list[bool]:
+        """Label structures, each stored as soon as it is finished.
+
+        Parameters
+        ----------
+        structures
+            At least one.
+        number
+            Round.
+        source
+            Where they come from.
+        predictions
+            What the model says of them now.
+
+        Returns
+        -------
+        list of bool
+            Which of them have a label now.
+
+        Raises
+        ------
+        StoreError
+            If a label cannot be written.
+        """
+        before = None if predictions is None else [_as_data(label) for label in predictions]
+        ids = self._store.add(structures, round=number, source=source, predictions=before)
+        self._compute(ids, structures, number)
+        status = {row.id: row.status for row in self.rows}
+        return [status[id] == "done" for id in ids]
+
+    def finish_pending(self) -> int | None:
+        """Compute what was begun and never finished; gives the round it belongs to, None if there is nothing."""
+        pending = self._store.rows("pending")
+        if not pending:
+            return None
+        number = max(row.round for row in pending)
+        self._compute([row.id for row in pending], [row.atoms for row in pending], number)
+        return number
+
+    def refuse_if_all_failed(self, number: int) -> None:
+        """Stop if a round brought calculations and not one label.
+
+        Raises
+        ------
+        BatchFailedError
+            With the reasons, each once.
+        """
+        rows = self.of_round(number)
+        if not rows or any(row.status == "done" for row in rows):
+            return
+        reasons = dict.fromkeys(f"{row.error_class}: {row.error_text}" for row in rows)
+        places = next((f"; see {row.scratch}" for row in rows if row.scratch), "")
+        raise BatchFailedError(
+            f"all {len(rows)} reference calculations of round {number} failed{places}:\n" + "\n".join(reasons)
+        )
+
+    def _compute(self, ids: Sequence[int], structures: Sequence[Atoms], number: int) -> None:
+        failed = 0
+        try:
+            with closing(self._labeller.label(structures)) as outcomes:
+                for finished, (index, record) in enumerate(outcomes, start=1):
+                    self._store.finish(ids[index], record)
+                    failed += record.status == "failed"
+                    self._report(Labelling(number, finished, len(ids), failed))
+        finally:
+            self.rows = self._store.rows()
+
+
+def errors_before_training(rows: Sequence[StoredLabel]) -> tuple[float, float, float] | None:
+    """How wrong the predictions made before training on some labels were.
+
+    Returns
+    -------
+    tuple or None
+        Mean absolute and root-mean-square force error, eV/Å, and mean absolute energy error per atom, eV;
+        None if there were no predictions.
+    """
+    known = [row for row in rows if row.status == "done" and row.prediction]
+    if not known:
+        return None
+    forces = np.concatenate(
+        [(np.asarray(row.prediction["forces"]) - row.atoms.get_forces()).ravel() for row in known]
+    )
+    energies = [
+        (row.prediction["energy"] - row.atoms.get_potential_energy()) / len(row.atoms) for row in known
+    ]
+    return (
+        float(np.mean(np.abs(forces))),
+        float(np.sqrt(np.mean(forces**2))),
+        float(np.mean(np.abs(energies))),
+    )
+
+
+def _record(label: Label) -> LabelRecord:
+    return LabelRecord(status="done", energy=label.energy, forces=label.forces, stress=label.stress)
+
+
+def _as_data(label: Label) -> dict[str, object]:
+    return {name: value for name, value in vars(label).items() if value is not None}

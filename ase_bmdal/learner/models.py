@@ -1,0 +1,123 @@
+"""The potential of a run: trained, kept on disk after every round, found again after a restart."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ase_bmdal.common.randomness import stream
+from ase_bmdal.labelling.store import StoredLabel
+from ase_bmdal.learner.events import Listener, Training
+from ase_bmdal.learner.folder import RunFolder, last_model
+from ase_bmdal.learner.settings import LearnerSettings
+from ase_bmdal.potential.files import load_model, load_notes, save_model
+from ase_bmdal.potential.fit import Epoch
+from ase_bmdal.potential.gmnn import Potential
+from ase_bmdal.potential.settings import LearningRates, TrainingSettings
+from ase_bmdal.potential.training import train
+
+log = logging.getLogger(__name__)
+
+
+class Models:
+    """The current potential and how it came about.
+
+    Parameters
+    ----------
+    folder
+        Where potentials are kept.
+    settings
+        How they are trained.
+    model
+        Potential to begin with.
+    report
+        Called after each epoch.
+
+    Attributes
+    ----------
+    current
+        The potential; None before there is one.
+    version
+        Grows whenever `current` changes.
+    """
+
+    def __init__(
+        self, folder: RunFolder, settings: LearnerSettings, model: Potential | None, report: Listener
+    ) -> None:
+        self._folder, self._settings, self._report = folder, settings, report
+        self.current = model
+        self.version = 0
+        self._notes: dict[str, object] = {}
+
+    def find(self) -> None:
+        """Take the newest potential of the folder, unless the settings ask for another kind."""
+        path = last_model(self._folder.path)
+        if path is None:
+            return
+        model, notes = load_model(path), load_notes(path)
+        wanted = (self._settings.architecture, self._settings.combination.n_models, self._settings.seed)
+        if (model.settings, len(model.members), notes["seed"]) != wanted:
+            log.info("the settings of the potential in %s have changed: it is trained anew", path)
+            return
+        self.current, self._notes = model, notes
+        self.version += 1
+
+    def is_trained_on(self, labels: Sequence[StoredLabel], *, final: bool) -> bool:
+        """Whether the current potential knows exactly these labels, and got its last training if it is due."""
+        known = self._notes.get("label_ids") == [row.id for row in labels]
+        return known and (not final or self._notes["final"] is True)
+
+    def train(self, labels: Sequence[StoredLabel], number: int, *, final: bool) -> None:
+        """Train on all labels and keep the result.
+
+        Parameters
+        ----------
+        labels
+            At least one.
+        number
+            Round.
+        final
+            Train as long as a potential from scratch; otherwise a round's shorter time.
+
+        Raises
+        ------
+        TrainingError
+            As `train`.
+        OSError
+            If the potential cannot be written.
+        """
+        settings = self._settings
+        held_out = [row.atoms for row in labels if self._is_held_out(row)]
+        rest = [row.atoms for row in labels if not self._is_held_out(row)] or held_out
+        self.current = train(
+            rest,
+            valid=held_out if held_out is not rest else None,
+            seed=int(stream(settings.seed, "training", number).integers(2**31)),
+            model=self.current,
+            n_models=settings.combination.n_models,
+            architecture=settings.architecture,
+            training=_warm(settings) if self.current and not final else settings.training,
+            on_epoch=lambda epoch: self._report_epoch(number, epoch),
+        )
+        self.version += 1
+        self._notes = {
+            "round": number,
+            "label_ids": [row.id for row in labels],
+            "seed": settings.seed,
+            "final": final,
+        }
+        save_model(self._folder.model_path(number), self.current, self._notes)
+
+    def _is_held_out(self, row: StoredLabel) -> bool:
+        draw = stream(self._settings.seed, "held out", row.id).random()
+        return bool(draw < self._settings.retraining.valid_fraction)
+
+    def _report_epoch(self, number: int, epoch: Epoch) -> None:
+        self._report(Training(number, epoch.number, epoch.of, epoch.train_loss, epoch.valid_loss))
+
+
+def _warm(settings: LearnerSettings) -> TrainingSettings:
+    """Fewer epochs at lower rates, for a potential that has to learn a few new structures only."""
+    how, again = settings.training, settings.retraining
+    full = how.rates_for(with_forces=True)
+    rates = {name: again.rates * getattr(full, name) for name in ("network", "beta", "shift", "scale")}
+    return replace(how, epochs=again.epochs or max(1, how.epochs // 4), rates=LearningRates(**rates))

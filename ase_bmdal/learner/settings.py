@@ -1,0 +1,111 @@
+"""When and how much to learn."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ase_bmdal.acquisition.combination import Combination
+from ase_bmdal.common.settings import settings
+from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
+
+AtLeastOne = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0.0)]
+
+
+@settings
+class FirstContact:
+    """What is labelled before there is a model, unless initial structures are given.
+
+    Attributes
+    ----------
+    n_structures
+        The first frame and copies of it, all together.
+    rattle
+        Largest standard deviation of the displacements, Å; the copies go evenly from a third of it up to it.
+    strain
+        Largest strain of a periodic cell, both ways; each component is drawn uniformly.
+    """
+
+    n_structures: AtLeastOne = 10
+    rattle: NotNegative = 0.1
+    strain: NotNegative = 0.02
+
+
+@settings
+class Retraining:
+    """How the potential is trained again in each round.
+
+    Attributes
+    ----------
+    epochs
+        Epochs of a round that goes on from the previous weights; None takes a quarter of those from scratch.
+    rates
+        Factor on the learning rates in such a round.
+    valid_fraction
+        Part of the labels held out to choose the best epoch; which ones never changes within a run. With the few
+        labels of a young run a tenth of them chooses worse than the end of the learning-rate decay does.
+    """
+
+    epochs: AtLeastOne | None = None
+    rates: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    valid_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+
+@settings
+class Convergence:
+    """When there is nothing left to learn.
+
+    Attributes
+    ----------
+    force_mae
+        Mean absolute force error, eV/Å, of the predictions made before training on each new batch.
+    rounds
+        Number of successive rounds that must stay below it.
+    """
+
+    force_mae: NotNegative = 0.02
+    rounds: AtLeastOne = 2
+
+
+@settings
+class LearnerSettings:
+    """Everything a run can be told, apart from the reference and the structures.
+
+    Attributes
+    ----------
+    selection
+        One of the fifteen combinations of the paper, such as ``"LCMD + FEAT(RP)"``; none that needs labels on the
+        pool.
+    batch_size
+        New labels in a round.
+    max_labels, max_rounds
+        Learning ends when there are so many labels or rounds, whichever comes first; None for no limit.
+    seed
+        Of all random numbers.
+    architecture, training, retraining, first_contact, convergence
+        See there; `training` is what a network trained from scratch gets.
+    """
+
+    selection: str = "LCMD + FEAT(RP)"
+    batch_size: AtLeastOne = 10
+    max_labels: AtLeastOne | None = None
+    max_rounds: Annotated[int, Field(ge=0)] | None = None
+    seed: int = 0
+    architecture: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    retraining: Retraining = Retraining()
+    first_contact: FirstContact = FirstContact()
+    convergence: Convergence = Convergence()
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that cannot be used while a simulation runs."""
+        if self.combination.needs_labels:
+            raise ValueError(
+                f"selection: {self.combination} compares with labels on the whole pool, which a running simulation "
+                "does not have; expected a combination without AE"
+            )
+
+    @property
+    def combination(self) -> Combination:
+        """The selection, read."""
+        return Combination.parse(self.selection)
