@@ -45,7 +45,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
     batch_size
         New labels in a round.
     pool_size
-        Frames collected before a round.
+        Frames collected before a round; the first rounds come earlier, after 2, 4, 8 ... times `batch_size` frames.
     pool_interval
         Collect one frame of so many.
     initial
@@ -107,7 +107,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         on_event: Listener | None = None,
     ) -> None:
         super().__init__()
-        self._pool = Pool(pool_size, pool_interval)
+        self._pool = Pool(pool_size, pool_interval, first=2 * batch_size)
         potential = find_model(Path(model)) if isinstance(model, str | Path) else model
         how, limits = training or TrainingSettings(), labelling or LabellingSettings()
         settings = LearnerSettings(
