@@ -67,7 +67,7 @@ def train(
     starts: Sequence[GMNN | None] = model.members if model else [None] * (n_models or 1)
     if n_models not in (None, len(starts)):
         raise ValueError(f"expected a model of {n_models} networks to go on from, got one of {len(starts)}")
-    train_set, valid_set = _split(structures, valid, seed)
+    train_set, valid_set = split(structures, valid, seed)
     labels = labels_of(train_set)
     known = model.elements if model else ()
     reference = fit_reference(train_set, [label.energy for label in labels], known)
@@ -94,9 +94,10 @@ def _architecture(
     return settings
 
 
-def _split(
+def split(
     structures: Sequence[Atoms], valid: Sequence[Atoms] | float | None, seed: int
 ) -> tuple[list[Atoms], list[Atoms]]:
+    """Structures to train on and structures to validate with; arguments as of `train`."""
     everything = list(structures)
     if valid is None:
         return everything, []

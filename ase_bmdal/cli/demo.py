@@ -1,0 +1,159 @@
+"""``ase-bmdal demo``: ethanol at 500 K learns GFN2-xTB while it moves, and is put to the test."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ase_bmdal.cli.data import require
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from ase_bmdal.potential.gmnn import Potential
+    from ase_bmdal.report.errors import ForcePairs
+
+MOLECULE = "CH3CH2OH"
+METHOD = "GFN2-xTB"
+TEMPERATURE = 500  # K
+TIMESTEP = 0.5  # fs
+FRICTION = 0.02  # 1/fs
+CUTOFF = 5.0  # Å
+SELECTION = "LCMD + FEAT(RP)"
+BATCH_SIZE = 10
+POOL_SIZE = 100
+POOL_INTERVAL = 4
+STEPS = 5000
+MAX_LABELS = 100
+
+TEST_FRAMES = 50
+TEST_EQUILIBRATION = 1000  # steps
+TEST_SPACING = 25  # steps
+FIGURE = "learning.png"
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to a parser."""
+    parser = commands.add_parser("demo", help="ethanol learns GFN2-xTB while it moves: five minutes at most")
+    parser.add_argument(
+        "--directory", type=Path, default=Path("ethanol"), help="run folder (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
+    parser.add_argument("--selection", default=SELECTION, help="combination (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of the simulation (default: %(default)s)")
+    parser.add_argument(
+        "--max-labels", type=int, default=MAX_LABELS, help="reference calculations (default: %(default)s)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Simulate, test, draw."""
+    require("tblite", "matplotlib")
+    if arguments.steps < 1:
+        raise ValueError(f"--steps: expected at least 1, got {arguments.steps}")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # GFN2-xTB of nine atoms is slower on more
+    start = time.perf_counter()
+    print(
+        f"{MOLECULE}, {arguments.steps} steps of {TIMESTEP} fs at {TEMPERATURE} K, reference {METHOD}, "
+        f"{arguments.selection}; run folder {arguments.directory}"
+    )
+    if (arguments.directory / "labels.db").exists():
+        print("This folder holds a run already: it is taken up where it ended.")
+    pairs, text = put_to_the_test(learn(arguments), arguments.seed)
+    n_labels = draw(arguments.directory / FIGURE, pairs)
+    print(text)
+    print(f"{n_labels} labels, {time.perf_counter() - start:.0f} s; figure: {arguments.directory / FIGURE}")
+
+
+def reference() -> Any:
+    """The calculator that is learned."""
+    from tblite.ase import TBLite
+
+    return TBLite(method=METHOD, verbosity=0)
+
+
+def learn(arguments: argparse.Namespace) -> Potential:
+    """Run the simulation that learns; gives its last potential."""
+    from ase_bmdal.calculator.console import Console
+    from ase_bmdal.calculator.gmnn import find_model
+    from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
+
+    with OnTheFlyCalculator(
+        reference,
+        arguments.directory,
+        cutoff=CUTOFF,
+        selection=arguments.selection,
+        batch_size=BATCH_SIZE,
+        pool_size=POOL_SIZE,
+        pool_interval=POOL_INTERVAL,
+        max_labels=arguments.max_labels,
+        seed=arguments.seed,
+        on_event=Console(sys.stdout),
+    ) as calculator:
+        dynamics(calculator, arguments.seed, "demo").run(arguments.steps)
+    return find_model(arguments.directory)
+
+
+def dynamics(calculator: Any, seed: int, name: str) -> Any:
+    """Langevin dynamics of the molecule, from rest."""
+    from ase import units
+    from ase.build import molecule
+    from ase.md.langevin import Langevin
+
+    from ase_bmdal.common.randomness import stream
+
+    atoms = molecule(MOLECULE)
+    atoms.calc = calculator
+    return Langevin(
+        atoms,
+        TIMESTEP * units.fs,
+        temperature_K=TEMPERATURE,
+        friction=FRICTION / units.fs,
+        fixcm=False,
+        rng=stream(seed, name),
+    )
+
+
+def independent_frames(seed: int) -> list[Atoms]:
+    """Labelled frames of a trajectory that the reference itself drives."""
+    from ase_bmdal.structures.labels import label_of
+
+    simulation = dynamics(reference(), seed, "independent trajectory")
+    simulation.run(TEST_EQUILIBRATION)
+    frames = []
+    for _ in range(TEST_FRAMES):
+        simulation.run(TEST_SPACING)
+        frames.append(label_of(simulation.atoms).attach(simulation.atoms))
+    return frames
+
+
+def put_to_the_test(model: Potential, seed: int) -> tuple[ForcePairs, str]:
+    """Errors on the independent trajectory, as numbers and as a line of text."""
+    from ase_bmdal.report.errors import errors_of, force_pairs
+    from ase_bmdal.structures.labels import labels_of
+
+    frames = independent_frames(seed)
+    predicted, labels = model.predict(frames), labels_of(frames)
+    errors = errors_of(predicted, labels)
+    text = (
+        f"On {len(frames)} frames of an independent trajectory driven by {METHOD}: "
+        f"forces MAE {1000 * errors['forces'].mae:.0f}, RMSE {1000 * errors['forces'].rmse:.0f} meV/Å; "
+        f"energy MAE {1000 * errors['energy_per_atom'].mae:.1f} meV/atom"
+    )
+    return force_pairs(predicted, labels), text
+
+
+def draw(path: Path, pairs: ForcePairs) -> int:
+    """Write the figure of the run folder it goes into; gives the number of its labels."""
+    from ase_bmdal.report.figures import learning_figure, save_figure
+    from ase_bmdal.report.run import read_run
+
+    found = read_run(path.parent)
+    title = f"{TEST_FRAMES} frames of an independent trajectory"
+    save_figure(learning_figure(found, pairs, title), path)
+    return len(found.of_status("done"))

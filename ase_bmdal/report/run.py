@@ -1,0 +1,80 @@
+"""What is in a run folder, read without its lock: a run that is still going on is not disturbed."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ase_bmdal.common.errors import RunFolderError
+from ase_bmdal.labelling.store import LabelStore, StoredLabel
+from ase_bmdal.learner.folder import read_rounds
+from ase_bmdal.report.errors import ForcePairs
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run as its folder holds it.
+
+    Attributes
+    ----------
+    path
+        The run folder.
+    settings
+        What the run was told, and how it began; empty before its first force call.
+    rounds
+        One dictionary a round, as `learner.events.Round`.
+    rows
+        Every structure that was chosen, and what became of it.
+    """
+
+    path: Path
+    settings: dict[str, Any]
+    rounds: list[dict[str, Any]]
+    rows: list[StoredLabel]
+
+    def of_status(self, status: str) -> list[StoredLabel]:
+        """Structures that are ``"done"``, ``"failed"`` or ``"pending"``."""
+        return [row for row in self.rows if row.status == status]
+
+    @property
+    def predicted_rounds(self) -> list[dict[str, Any]]:
+        """Rounds whose structures were predicted before the potential was trained on them."""
+        return [each for each in self.rounds if each["force_mae"] is not None]
+
+    def predictions_before_training(self) -> ForcePairs | None:
+        """Forces predicted before training, beside the reference; None if there are none."""
+        known = [row for row in self.of_status("done") if row.prediction]
+        if not known:
+            return None
+        return ForcePairs(
+            reference=np.concatenate([row.atoms.get_forces().ravel() for row in known]),
+            predicted=np.concatenate([np.ravel(row.prediction["forces"]) for row in known]),
+            rounds=np.concatenate([np.full(3 * len(row.atoms), row.round) for row in known]),
+        )
+
+
+def read_run(path: Path) -> Run:
+    """Read a run folder; writes nothing to it.
+
+    Raises
+    ------
+    RunFolderError
+        If there is none, or it cannot be read.
+    StoreError
+        If its labels cannot be read.
+    """
+    labels = path / "labels.db"
+    if not labels.is_file():  # or LabelStore would make one
+        raise RunFolderError(f"expected a run folder, found no labels.db in {path}")
+    return Run(path, _settings(path / "settings.json"), read_rounds(path), LabelStore(labels).rows())
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"cannot read {path}: {error}") from error
