@@ -68,7 +68,7 @@ def load_notes(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> tuple[Potential, dict[str, Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = dict(file)
         header = json.loads(str(arrays["header"]))
     except FileNotFoundError:
