@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ase_bmdal.cli.data import require
+from ase_bmdal.cli.quiet import load_potential
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -79,6 +80,7 @@ def reference() -> Any:
 
 def learn(arguments: argparse.Namespace) -> Potential:
     """Run the simulation that learns; gives its last potential."""
+    load_potential()
     from ase_bmdal.calculator.console import Console
     from ase_bmdal.calculator.gmnn import find_model
     from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator

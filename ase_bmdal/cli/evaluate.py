@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ase_bmdal.cli.data import read_labelled
+from ase_bmdal.cli.quiet import load_potential
 
 
 def add_to(commands: Any) -> None:
@@ -21,6 +22,7 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print the errors."""
     structures = read_labelled(arguments.data)
+    load_potential()
     from ase_bmdal.calculator.gmnn import find_model
     from ase_bmdal.report.errors import errors_of
     from ase_bmdal.report.tables import errors_table

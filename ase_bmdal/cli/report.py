@@ -7,7 +7,7 @@ from typing import Any
 
 from ase_bmdal.cli.data import require
 
-FIGURE = "learning.png"
+FIGURE = "report.png"
 
 
 def add_to(commands: Any) -> None:

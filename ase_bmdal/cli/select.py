@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ase_bmdal.cli.data import read_structures
+from ase_bmdal.cli.quiet import load_potential
 
 
 def add_to(commands: Any) -> None:
@@ -33,6 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--n: expected 1 to {len(pool)}, the size of the pool, got {arguments.n}")
     if combination.needs_labels:
         _expect_labels(pool, arguments)
+    load_potential()
     from ase_bmdal.acquisition.candidates import candidates
     from ase_bmdal.calculator.gmnn import find_model
 

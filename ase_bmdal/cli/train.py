@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ase_bmdal.cli.data import read_labelled
+from ase_bmdal.cli.quiet import load_potential
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.out.is_dir():
         raise ValueError(f"--out: expected the name of a file, got the folder {arguments.out}")
     structures, valid = read_labelled(arguments.data), _valid(arguments.valid)
+    load_potential()
     from ase_bmdal.potential.training import split, train
     from ase_bmdal.report.errors import errors_of
     from ase_bmdal.report.tables import errors_table

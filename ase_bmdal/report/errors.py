@@ -33,6 +33,11 @@ class ForcePairs:
         """Mean absolute error, eV/Å."""
         return float(np.mean(np.abs(self.predicted - self.reference)))
 
+    def of_round(self, number: int) -> "ForcePairs":
+        """Components of one round only."""
+        chosen = self.rounds == number
+        return ForcePairs(reference=self.reference[chosen], predicted=self.predicted[chosen])
+
 
 @dataclass(frozen=True)
 class Deviation:

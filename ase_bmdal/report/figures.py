@@ -13,6 +13,7 @@ from ase_bmdal.report.errors import ForcePairs
 from ase_bmdal.report.run import Run
 
 BLUE, ORANGE, GREY = "#0b5394", "#d9822b", "#7f7f7f"
+SHOWN = 99.8  # percent of the components; the forces of an exploded frame would leave a dot of all others
 STYLE = {"linewidth": 1.6, "markersize": 5}
 
 
@@ -54,7 +55,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def _draw_errors(axes: Any, run: Run) -> None:
-    axes.set_title("Error on new structures before training on them", fontsize=11)
+    axes.set_title("Error on new labels before training on them", fontsize=11)
     rounds = run.predicted_rounds
     if not rounds:
         _say(axes, "no round since first contact")
@@ -78,7 +79,7 @@ def _draw_errors(axes: Any, run: Run) -> None:
 
 
 def _draw_forces(figure: Figure, axes: Any, pairs: ForcePairs) -> None:
-    limit = 1.06 * float(np.max(np.abs([pairs.reference, pairs.predicted])))
+    limit = 1.1 * float(np.percentile(np.abs([pairs.reference, pairs.predicted]), SHOWN))
     axes.plot([-limit, limit], [-limit, limit], color=GREY, linewidth=1, zorder=1)
     colours = {"color": BLUE} if pairs.rounds is None else {"c": pairs.rounds, "cmap": "viridis_r"}
     points = axes.scatter(
@@ -94,9 +95,18 @@ def _draw_forces(figure: Figure, axes: Any, pairs: ForcePairs) -> None:
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     axes.set_xlabel("reference force component / eV Å⁻¹")
     axes.set_ylabel("predicted force component / eV Å⁻¹")
-    text = f"MAE {1000 * pairs.mae:.0f} meV Å⁻¹\n{len(pairs.reference)} components"
-    axes.text(0.05, 0.95, text, transform=axes.transAxes, va="top")
+    axes.text(0.05, 0.95, _legend(pairs, limit), transform=axes.transAxes, va="top")
     axes.grid(alpha=0.25)
+
+
+def _legend(pairs: ForcePairs, limit: float) -> str:
+    lines = [f"MAE {1000 * pairs.mae:.0f} meV Å⁻¹"]
+    if pairs.rounds is not None:
+        last = pairs.of_round(int(pairs.rounds.max()))
+        lines.append(f"last round {1000 * last.mae:.0f} meV Å⁻¹")
+    outside = int(np.sum(np.maximum(np.abs(pairs.reference), np.abs(pairs.predicted)) > limit))
+    counted = f"{len(pairs.reference)} components"
+    return "\n".join([*lines, f"{counted}, {outside} outside" if outside else counted])
 
 
 def _plain_log_ticks(axis: Any, limits: tuple[float, float]) -> None:

@@ -1,0 +1,39 @@
+# make demo   ethanol learns GFN2-xTB while it moves: run folder ethanol/, figure ethanol/learning.png
+# make test   all tests
+# make lint   ruff, mypy, import-linter
+# make docs   the documentation as a web site, build/docs
+#
+# Everything is installed into .venv; nothing else is touched.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# Two test processes on two cores: one thread each for TensorFlow and everything else.
+ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.PHONY: demo test lint docs clean
+
+demo: .venv/.demo
+	@$(BIN)/ase-bmdal demo
+
+test: .venv/.test
+	@TF_CPP_MIN_LOG_LEVEL=3 $(ONE_THREAD) $(BIN)/python -m pytest -n 2 -q
+
+lint: .venv/.test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+docs: .venv/.docs
+	@$(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+
+.venv/.%: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing ase_bmdal[$*] into .venv"
+	@PIP_ROOT_USER_ACTION=ignore $(PIP) install --editable ".[$*]"
+	@touch $@
+
+clean:
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
