@@ -20,6 +20,8 @@ from ase_bmdal.kernels import (
     random_diagonal,
 )
 from ase_bmdal.potential.gmnn import Committee, Potential
+from ase_bmdal.selection import select
+from ase_bmdal.selection.maxdet import TooFewIndependentError
 from ase_bmdal.structures.labels import Label, labels_of
 
 Floats = NDArray[np.floating[Any]]
@@ -36,7 +38,8 @@ class Candidates:
     pool
         Base features [n_pool, n_features], or the diagonal kernel [n_pool].
     train
-        Base features of the training set [n_train, n_features]; None for diagonal kernels.
+        Base features of the training set [n_train, n_features]; None for diagonal kernels. With an empty one, as of a
+        given model whose training data are not known, a GP kernel is that of the prior.
     """
 
     combination: Combination
@@ -62,7 +65,18 @@ class Candidates:
         train = self.train
         if train is not None and len(labelled):
             train = np.concatenate([train, self.pool[list(labelled)]])
-        return [int(index) for index in rest[pick(self.combination, n, pool=self.pool[rest], train=train)]]
+        return [int(index) for index in rest[self._best(self.pool[rest], train, n)]]
+
+    def _best(self, pool: Floats, train: Floats | None, n: int) -> NDArray[np.int64]:
+        method = self.combination.method
+        if method == "MAXDET":
+            n = min(n, pool.shape[1])
+        try:
+            if self.combination.posterior and train is not None and len(train) == 0:
+                return select(method, pool, n)  # the posterior of nothing is the prior
+            return pick(self.combination, n, pool=pool, train=train)
+        except TooFewIndependentError as error:
+            return error.picks
 
 
 def candidates(

@@ -40,7 +40,9 @@ def maxdet(pool: Floats, n: int, train: Floats | None = None) -> Indices:
     Raises
     ------
     ValueError
-        If training features are given, or the pool has fewer than `n` linearly independent structures.
+        If training features are given, or `n` is larger than the number of features.
+    TooFewIndependentError
+        If the pool has fewer than `n` linearly independent structures; a ValueError, too.
     """
     if train is not None:
         raise ValueError("MAXDET: expected no training features; the GP kernel conditions on them, got some")
@@ -48,7 +50,24 @@ def maxdet(pool: Floats, n: int, train: Floats | None = None) -> Indices:
     if n > n_features:
         raise ValueError(f"n: MAXDET picks at most as many structures as features, {n_features}, got {n}")
     residuals = _Residuals(pool, n)
-    return np.array([residuals.pick_largest() for _ in range(n)], np.int64)
+    picks: list[int] = []
+    for _ in range(n):
+        pick = residuals.pick_largest()
+        if pick is None:
+            raise TooFewIndependentError(
+                f"n: the pool has {len(picks)} linearly independent structures, the most MAXDET can pick; got {n}",
+                np.array(picks, np.int64),
+            )
+        picks.append(pick)
+    return np.array(picks, np.int64)
+
+
+class TooFewIndependentError(ValueError):
+    """The pool has fewer linearly independent structures than asked for; `picks` holds those there are."""
+
+    def __init__(self, message: str, picks: Indices) -> None:
+        super().__init__(message)
+        self.picks = picks
 
 
 class _Residuals:
@@ -63,18 +82,15 @@ class _Residuals:
         self._rounding = relative_rounding(np.float64, pool.shape[1]) * squares
         self._upper = squares + self._rounding
 
-    def pick_largest(self) -> int:
-        """Find the largest residual and take its direction out of all of them."""
+    def pick_largest(self) -> int | None:
+        """Find the largest residual and take its direction out of all of them; None if all are zero."""
         leader = self._project(np.array([self._upper.argmax()]))
         rows = np.flatnonzero(self._upper >= (1 - TIE) * squared_norms(leader)[0])
         squares = np.empty(len(rows))
         for block in row_blocks(len(rows), self._pool.shape[1]):
             squares[block] = squared_norms(self._project(rows[block]))
         if squares.max() <= self._smallest:
-            raise ValueError(
-                f"n: the pool has {self._count} linearly independent structures, the most MAXDET can pick; "
-                f"got {len(self._basis)}"
-            )
+            return None
         self._upper[rows] = squares + self._rounding[rows]
         pick = rows[(squares >= (1 - TIE) * squares.max()).argmax()]
         self._take_out(pick)
