@@ -59,6 +59,10 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
         super().calculate(atoms, properties, system_changes)
         self.results = results_of(self._moving.predict(self.model, self.atoms), self.atoms)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or another process needs: all but the neighbours of the last structure."""
+        return {**self.__dict__, "_moving": self._moving.empty()}
+
 
 def find_model(path: Path) -> Potential:
     """Read a model file, or the newest potential of a run folder.

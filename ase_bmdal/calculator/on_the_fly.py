@@ -1,12 +1,11 @@
 """The calculator that learns while a simulation runs."""
 
-import copy
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
@@ -158,9 +157,14 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             if learner.is_learning:
                 self._pool.offer(self.atoms)
             if learner.is_learning and self._pool.is_full:
-                learner.learn(self._pool.frames)
-                self._pool.clear()
-                self._predict()
+                self._learn()
+
+    def _learn(self) -> None:
+        try:
+            self.learner.learn(self._pool.frames)
+        finally:  # frames that ended in an error would end in it again
+            self._pool.clear()
+        self._predict()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last prediction; everything, if the potential has."""
@@ -169,10 +173,26 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         return list(super().check_state(atoms, tol))
 
     def share(self) -> Self:
-        """Another calculator on the same learner and pool, as each image of a NEB needs one."""
-        twin = copy.copy(self)
+        """Another calculator on the same learner and pool, as each image of a NEB needs one.
+
+        Copies, shallow and deep, are the same.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
         twin.atoms, twin.results, twin._moving = None, {}, MovingStructure()
         return twin
+
+    def __copy__(self) -> Self:
+        return self.share()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.share()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "expected something that can be pickled, got a calculator that learns: it holds a run folder; "
+            "send GMNNCalculator(directory) instead"
+        )
 
     def close(self) -> None:
         """End label workers and leave the run folder to others; predictions go on."""

@@ -4,6 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
+TEMPORARY = ".unfinished"
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file in one step: temporary file, fsync, rename, fsync of the folder.
@@ -21,7 +23,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         If the file system refuses; the old file is then untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

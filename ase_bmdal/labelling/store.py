@@ -101,7 +101,7 @@ class LabelStore:
         round: int,
         source: str,
         predictions: Sequence[Prediction] | None = None,
-        records: Sequence[LabelRecord] | None = None,
+        records: Sequence[LabelRecord | None] | None = None,
     ) -> list[int]:
         """Add structures in one commit.
 
@@ -117,7 +117,7 @@ class LabelStore:
             For each structure what the model says now: numbers and arrays by name, such as
             ``energy`` eV and ``forces`` [n_atoms, 3] eV/Å.
         records
-            Outcomes, for structures that are labelled already.
+            Outcomes, for structures that are labelled already; None for others among them.
 
         Returns
         -------
@@ -296,10 +296,9 @@ def _write(
 
 
 def _label(atoms: Atoms, record: LabelRecord) -> SinglePointCalculator:
-    stress = {} if record.stress is None else {"stress": np.asarray(record.stress, dtype=np.float64)}
-    return SinglePointCalculator(
-        atoms, energy=record.energy, forces=np.asarray(record.forces, dtype=np.float64), **stress
-    )
+    arrays = {"forces": record.forces, "stress": record.stress}
+    given = {name: np.asarray(value, np.float64) for name, value in arrays.items() if value is not None}
+    return SinglePointCalculator(atoms, energy=record.energy, **given)
 
 
 def _atoms(row: Any) -> Atoms:

@@ -1,5 +1,6 @@
 """What a learner reports while it works; an interface decides what of it to show."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -71,3 +72,18 @@ class Finished:
 
 Event = Labelling | Training | Round | Finished
 Listener = Callable[[Event], None]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Hands events to the log, and to whoever listens."""
+
+    listener: Listener | None
+
+    def __call__(self, event: Event) -> None:
+        """Report an event."""
+        log.log(logging.INFO if isinstance(event, Round | Finished) else logging.DEBUG, "%s", event)
+        if self.listener:
+            self.listener(event)

@@ -12,14 +12,14 @@ import fcntl
 import json
 import os
 import weakref
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ase_bmdal.common.errors import FolderInUseError, RunFolderError
-from ase_bmdal.common.files import write_atomically
+from ase_bmdal.common.files import TEMPORARY, write_atomically
 from ase_bmdal.labelling.store import LabelStore
-from ase_bmdal.learner.events import Round
 
 FORMAT = 1
 
@@ -52,17 +52,28 @@ class RunFolder:
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         except OSError as error:
             raise RunFolderError(f"expected a run folder at {path}, cannot make it: {error}") from error
+        self.close = weakref.finalize(self, os.close, self._lock)
+        try:
+            self._take()
+            self.origin: dict[str, Any] = self._read_origin()
+            self.store = LabelStore(self.path / "labels.db")
+        except BaseException:
+            self.close()
+            raise
+
+    def _take(self) -> None:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            os.close(self._lock)
             raise FolderInUseError(
-                f"the run folder {path} is in use, by another process or by a calculator of this one; "
+                f"the run folder {self.path} is in use, by another process or by a calculator of this one; "
                 "end it, or close() it"
             ) from None
-        self.close = weakref.finalize(self, os.close, self._lock)
-        self.origin: dict[str, Any] = self._read_origin()
-        self.store = LabelStore(self.path / "labels.db")
+        # A process forked off this one, such as a worker of the user's pool, must not hold on to the lock.
+        os.register_at_fork(after_in_child=self.close)
+        for folder in (self.path, self.path / "models"):
+            for unfinished in folder.glob(f".*{TEMPORARY}"):
+                unfinished.unlink(missing_ok=True)
 
     def _read_origin(self) -> dict[str, Any]:
         try:
@@ -81,7 +92,24 @@ class RunFolder:
     def write_origin(self, content: dict[str, Any]) -> None:
         """Keep what the run was told."""
         self.origin = {"format": FORMAT, **content}
-        write_atomically(self.path / "settings.json", json.dumps(self.origin, indent=1).encode())
+        with self.writing(self.path / "settings.json") as path:
+            write_atomically(path, json.dumps(self.origin, indent=1).encode())
+
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[Path]:
+        """Write a file of the folder.
+
+        Raises
+        ------
+        RunFolderError
+            If the file system refuses, as a full disk does.
+        """
+        try:
+            yield path
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot write {path}: {error}; everything before is kept, start again with the same directory"
+            ) from error
 
     @property
     def scratch(self) -> Path:
@@ -96,12 +124,12 @@ class RunFolder:
         """Rounds so far, as `Round` writes them."""
         return read_rounds(self.path)
 
-    def append_round(self, report: Round) -> None:
-        """Add a line to the log of rounds; the file is replaced in one step."""
-        lines = [*self.rounds(), asdict(report)]
-        write_atomically(
-            self.path / "rounds.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode()
-        )
+    def log_round(self, report: dict[str, Any]) -> None:
+        """Add a line to the log of rounds, in place of the one of the same round if there is one."""
+        lines = {line["round"]: line for line in [*self.rounds(), report]}
+        text = "".join(json.dumps(lines[number]) + "\n" for number in sorted(lines))
+        with self.writing(self.path / "rounds.jsonl") as path:
+            write_atomically(path, text.encode())
 
 
 def read_rounds(path: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from ase_bmdal.labelling.labeller import Labeller
 from ase_bmdal.labelling.record import LabelRecord
 from ase_bmdal.labelling.store import LabelStore, StoredLabel
 from ase_bmdal.learner.events import Labelling, Listener
-from ase_bmdal.structures.labels import Label, label_of
+from ase_bmdal.structures.labels import Label
 
 
 class Labels:
@@ -25,16 +25,22 @@ class Labels:
         Where new ones come from.
     report
         Called after each calculation.
+
+    Attributes
+    ----------
+    rows
+        All of them, in the order of choice.
+    done
+        Those that have a label.
     """
 
     def __init__(self, store: LabelStore, labeller: Labeller, report: Listener) -> None:
         self._store, self._labeller, self._report = store, labeller, report
-        self.rows = store.rows()
+        self._read()
 
-    @property
-    def done(self) -> list[StoredLabel]:
-        """Labelled structures."""
-        return [row for row in self.rows if row.status == "done"]
+    def _read(self) -> None:
+        self.rows = self._store.rows()
+        self.done = [row for row in self.rows if row.status == "done"]
 
     @property
     def next_round(self) -> int:
@@ -45,18 +51,14 @@ class Labels:
         """Structures chosen in one round, whatever became of them."""
         return [row for row in self.rows if row.round == number]
 
-    def keep(self, labelled: Sequence[Atoms], number: int, source: str) -> None:
-        """Store structures that have labels already."""
-        records = [_record(label_of(atoms)) for atoms in labelled]
-        self._store.add(labelled, round=number, source=source, records=records)
-        self.rows = self._store.rows()
-
     def label(
         self,
         structures: Sequence[Atoms],
         number: int,
         source: str,
+        *,
         predictions: Sequence[Label] | None = None,
+        known: Sequence[Label | None] | None = None,
     ) -> list[bool]:
         """Label structures, each stored as soon as it is finished.
 
@@ -70,6 +72,8 @@ class Labels:
             Where they come from.
         predictions
             What the model says of them now.
+        known
+            Labels that some of them have already; None for the others.
 
         Returns
         -------
@@ -82,14 +86,22 @@ class Labels:
             If a label cannot be written.
         """
         before = None if predictions is None else [_as_data(label) for label in predictions]
-        ids = self._store.add(structures, round=number, source=source, predictions=before)
-        self._compute(ids, structures, number)
-        status = {row.id: row.status for row in self.rows}
-        return [status[id] == "done" for id in ids]
+        records = None if known is None else [None if label is None else _record(label) for label in known]
+        ids = self._store.add(structures, round=number, source=source, predictions=before, records=records)
+        missing = [k for k in range(len(ids)) if known is None or known[k] is None]
+        self._compute([ids[k] for k in missing], [structures[k] for k in missing], number)
+        done = {row.id for row in self.done}
+        return [id in done for id in ids]
 
-    def finish_pending(self) -> int | None:
-        """Compute what was begun and never finished; gives the round it belongs to, None if there is nothing."""
-        pending = self._store.rows("pending")
+    def finish_pending(self, limit: int | None) -> int | None:
+        """Compute what was begun and never finished, of it at most so many.
+
+        Returns
+        -------
+        int or None
+            The round it belongs to; None if there was nothing.
+        """
+        pending = self._store.rows("pending")[:limit]
         if not pending:
             return None
         number = max(row.round for row in pending)
@@ -97,14 +109,14 @@ class Labels:
         return number
 
     def refuse_if_all_failed(self, number: int) -> None:
-        """Stop if a round brought calculations and not one label.
+        """Stop if a round brought failures and not one label.
 
         Raises
         ------
         BatchFailedError
             With the reasons, each once.
         """
-        rows = self.of_round(number)
+        rows = [row for row in self.of_round(number) if row.status != "pending"]
         if not rows or any(row.status == "done" for row in rows):
             return
         reasons = dict.fromkeys(f"{row.error_class}: {row.error_text}" for row in rows)
@@ -116,13 +128,15 @@ class Labels:
     def _compute(self, ids: Sequence[int], structures: Sequence[Atoms], number: int) -> None:
         failed = 0
         try:
+            if not ids:
+                return
             with closing(self._labeller.label(structures)) as outcomes:
                 for finished, (index, record) in enumerate(outcomes, start=1):
                     self._store.finish(ids[index], record)
                     failed += record.status == "failed"
                     self._report(Labelling(number, finished, len(ids), failed))
         finally:
-            self.rows = self._store.rows()
+            self._read()
 
 
 def errors_before_training(rows: Sequence[StoredLabel]) -> tuple[float, float, float] | None:

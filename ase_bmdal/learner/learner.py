@@ -3,8 +3,10 @@
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,11 @@ from ase.symbols import Symbols
 from pydantic import TypeAdapter
 
 from ase_bmdal.acquisition.candidates import candidates
-from ase_bmdal.common.errors import BatchFailedError, UnknownElementError
+from ase_bmdal.common.errors import BatchFailedError, LabellingError, UnknownElementError
 from ase_bmdal.labelling.checks import refusal_before
 from ase_bmdal.labelling.labeller import Labeller
 from ase_bmdal.labelling.settings import LabellingSettings
-from ase_bmdal.learner.events import Event, Finished, Listener, Round
+from ase_bmdal.learner.events import Finished, Listener, Reporter, Round
 from ase_bmdal.learner.first_contact import first_structures
 from ase_bmdal.learner.folder import RunFolder
 from ase_bmdal.learner.labels import Labels, errors_before_training
@@ -25,9 +27,13 @@ from ase_bmdal.learner.models import Models
 from ase_bmdal.learner.origin import check_origin, origin_of
 from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.potential.gmnn import Potential
-from ase_bmdal.structures.labels import has_label
+from ase_bmdal.structures.labels import Label, has_label, labels_of
+from ase_bmdal.structures.neighbours import check_geometry
 
 log = logging.getLogger(__name__)
+
+CLOSED = "the calculator is closed"
+SPARE = 2  # failures in a row that are not yet taken for a reference that always fails
 
 
 class Learner:
@@ -59,6 +65,8 @@ class Learner:
 
     Raises
     ------
+    ValueError
+        If an initial structure cannot be learned from, or `model` does not fit the selection.
     LabellingError
         If the reference cannot be sent to a worker.
     RunFolderError, StoreError
@@ -77,17 +85,21 @@ class Learner:
         model: Potential | None = None,
         on_event: Listener | None = None,
     ) -> None:
+        _refuse_other_committee(settings, model)
         self.settings = settings
         self.limits = labelling or LabellingSettings()
         self.lock = threading.RLock()
-        self._reference, self._initial, self._on_event = reference, initial, on_event
+        self._reference, self._report = reference, Reporter(on_event)
+        self._initial = None if initial is None else _checked(initial)
         scratch = Path(directory) / "scratch"
         self._labeller = Labeller(reference, scratch=scratch, executor=executor, settings=self.limits)
+        weakref.finalize(self, self._labeller.close).atexit = False  # an exit kills the processes by itself
         self._folder = RunFolder(Path(directory))
         self._labels = Labels(self._folder.store, self._labeller, self._report)
         self._models = Models(self._folder, settings, model, self._report)
         self._seconds = dict.fromkeys(("select", "label", "train"), 0.0)
-        self._is_taken_up = False
+        self._is_taken_up = self._is_settled = False
+        self._failed_contacts: dict[tuple[int, ...], str] = {}
         self.reason_to_finish: str | None = None
 
     @property
@@ -111,8 +123,8 @@ class Learner:
         return self.reason_to_finish is None
 
     def _review(self) -> str | None:
-        settings, rounds = self.settings, self._labels.next_round - 1
-        if settings.max_labels is not None and len(self._labels.done) >= settings.max_labels:
+        settings, rounds = self.settings, max(0, self._labels.next_round - 1)
+        if self._left() == 0:
             return f"the budget of {settings.max_labels} labels is spent"
         if settings.max_rounds is not None and rounds >= settings.max_rounds:
             return f"the budget of {settings.max_rounds} rounds is spent"
@@ -126,27 +138,38 @@ class Learner:
     def prepare(self, atoms: Atoms) -> None:
         """Have a potential for a structure: take up the run that is in the folder, or make first contact.
 
+        What an exception or Ctrl-C interrupted is finished first. A first contact that failed is not tried again.
+
         Raises
         ------
+        ValueError
+            If a position is not a number, or the first structure is one that no reference could make sense of.
         RunFolderError
-            If the folder holds another run.
+            If the folder holds another run, or cannot be written to.
         BatchFailedError
             If the reference fails for all first structures.
         UnknownElementError
             If an element is new and learning has ended.
         """
-        if not self._is_taken_up:
+        check_geometry(atoms)
+        if not self._is_settled and not self.is_closed:
             self._take_up(atoms)
-        known = self.model.elements if self.model else ()
-        unknown = sorted(set(atoms.numbers.tolist()) - set(known))
-        if not unknown:
-            return
-        if self.model and not self.is_learning:
-            raise UnknownElementError(
-                f"expected only the elements the model was trained on ({Symbols(list(known))}), got also "
-                f"{Symbols(unknown)}; they would be learned, but {self.reason_to_finish}"
-            )
-        self._make_contact(atoms)
+            self._resume()
+        if self._initial and not self._labels.done and not self.is_closed:
+            self._make_contact((), self._initial, "initial")
+        while unknown := self._unknown(atoms):
+            if self.model and not self.is_learning:
+                raise UnknownElementError(
+                    f"expected only the elements the model was trained on ({Symbols(list(self.model.elements))}), "
+                    f"got also {Symbols(list(unknown))}; they would be learned, but {self.reason_to_finish}"
+                )
+            refusal = refusal_before(atoms, self.limits)
+            if refusal:
+                raise ValueError(
+                    f"expected a structure to begin with that can be labelled, got one where {refusal}"
+                )
+            structures = first_structures(atoms, self.settings.first_contact, self.settings.seed)
+            self._make_contact(unknown, structures, "first contact")
 
     def learn(self, pool: Sequence[Atoms]) -> None:
         """One round: select a batch from a pool, label it, store it, train.
@@ -160,96 +183,154 @@ class Learner:
         ------
         BatchFailedError
             If no frame makes sense, or every calculation of the batch fails; says why.
-        TrainingError, StoreError
-            As `train` and `Labels.label`.
+        LabellingError
+            If the learner is closed.
+        TrainingError, StoreError, RunFolderError
+            As `train`, `Labels.label` and `Models.keep`.
         """
+        self._require_open()
         if self.model is None:
             raise RuntimeError("expected a potential before a round: prepare it first")
+        number = max(1, self._labels.next_round)
+        self._is_settled = False
+        self._label_best(self._sensible(pool), number)
+        self._labels.refuse_if_all_failed(number)
+        self._train(number, len(pool))
+        self._is_settled = True
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed: then it only predicts."""
+        return not self._folder.close.alive
+
+    def close(self) -> None:
+        """End what is running, and let other processes work in the folder; the potential stays as it is."""
+        self._labeller.close()
+        self._folder.close()
+        self.reason_to_finish = self.reason_to_finish or CLOSED
+
+    def _require_open(self) -> None:
+        if self.is_closed:
+            raise LabellingError(f"expected a learner that can learn, but {CLOSED}; make a new one")
+
+    def _unknown(self, atoms: Atoms) -> tuple[int, ...]:
+        known = self.model.elements if self.model else ()
+        return tuple(sorted(set(atoms.numbers.tolist()) - set(known)))
+
+    def _left(self) -> int | None:
+        """Labels that the budget still allows; None for any number."""
+        limit = self.settings.max_labels
+        return None if limit is None else max(0, limit - len(self._labels.done))
+
+    def _take_up(self, atoms: Atoms) -> None:
+        """Once: see that the folder holds this run, and find its last potential."""
+        if self._is_taken_up:
+            return
+        origin = origin_of(self._reference, self._initial, atoms)
+        if self._labels.done:  # a run that has none yet may begin otherwise
+            check_origin(self.directory, self._folder.origin, origin)
+        told = TypeAdapter(LearnerSettings).dump_python(self.settings, mode="json")
+        self._folder.write_origin({**origin, "settings": told})
+        self._models.find()
+        self._is_taken_up = True
+
+    def _resume(self) -> None:
+        """Finish what was begun: calculations, the training on their labels, the log."""
+        with self._timing("label"):
+            number = self._labels.finish_pending(self._left())
+        if number is not None:
+            self._labels.refuse_if_all_failed(number)
+        self.reason_to_finish = self._review()
+        if self._labels.done:
+            if not self._models.is_trained_on(self._labels.done, final=not self.is_learning):
+                self._train(self._labels.next_round - 1, pool=0)
+            elif (report := self._models.report) and report not in self._folder.rounds():
+                self._folder.log_round(report)
+        self._is_settled = True
+
+    def _make_contact(self, unknown: tuple[int, ...], structures: Sequence[Atoms], source: str) -> None:
+        self._require_open()
+        if unknown in self._failed_contacts:
+            raise BatchFailedError(f"{self._failed_contacts[unknown]}\n(not tried again)")
         number = self._labels.next_round
-        frames = self._sensible(pool)
+        self._is_settled = False
+        chosen, known = self._within_budget(structures)
+        with self._timing("label"):
+            self._labels.label(chosen, number, source, known=known)
+        try:
+            self._labels.refuse_if_all_failed(number)
+        except BatchFailedError as error:
+            self._failed_contacts[unknown] = str(error)
+            raise
+        self._train(number, pool=0)
+        self._is_settled = True
+
+    def _within_budget(self, structures: Sequence[Atoms]) -> tuple[list[Atoms], list[Label | None]]:
+        """Structures with their labels; of those without, as many as may be labelled."""
+        known = [labels_of([atoms])[0] if has_label(atoms) else None for atoms in structures]
+        left = self._left()
+        if left is None:
+            return list(structures), known
+        left = max(0, left - sum(label is not None for label in known))
+        missing = [index for index, label in enumerate(known) if label is None]
+        kept = [index for index in range(len(known)) if index not in set(missing[left:])]
+        return [structures[index] for index in kept], [known[index] for index in kept]
+
+    def _label_best(self, frames: Sequence[Atoms], number: int) -> None:
+        """Label a batch; what fails is replaced by the next best, until as many again have been tried."""
+        if self.model is None:
+            raise RuntimeError("expected a potential to choose with")
         with self._timing("select"):
             known = [row.atoms for row in self._labels.done]
             seed, combination = self.settings.seed, self.settings.combination
             choice = candidates(combination, self.model, frames, known, seed=seed, draw=number)
-        wanted = self._batch_size()
+        left = self._left()
+        wanted = self.settings.batch_size if left is None else min(self.settings.batch_size, left)
+        limit = wanted + max(wanted, SPARE)
         tried: list[int] = []
         labelled: list[int] = []
-        # What fails is replaced by the next best, until as many again have been tried.
-        while len(labelled) < wanted and len(tried) < 2 * wanted:
+        while len(labelled) < wanted and len(tried) < limit and (labelled or len(tried) <= SPARE):
             with self._timing("select"):
-                n = min(wanted - len(labelled), 2 * wanted - len(tried))
+                n = min(wanted - len(labelled), limit - len(tried))
                 picks = choice.pick(n, tried=tried, labelled=labelled)
             if not picks:
-                break
+                return
             with self._timing("label"):
                 chosen = [frames[index] for index in picks]
-                succeeded = self._labels.label(chosen, number, "pool", self.model.predict(chosen))
-            self._labels.refuse_if_all_failed(number)
+                before = self.model.predict(chosen)
+                succeeded = self._labels.label(chosen, number, "pool", predictions=before)
             tried += picks
             labelled += [index for index, good in zip(picks, succeeded, strict=True) if good]
-        self._train(number, len(pool))
-
-    def close(self) -> None:
-        """End what is running, and let other processes work in the folder."""
-        self._labeller.close()
-        self._folder.close()
-
-    def _take_up(self, atoms: Atoms) -> None:
-        origin = origin_of(self._reference, self._initial, atoms)
-        check_origin(self.directory, self._folder.origin, origin)
-        told = TypeAdapter(LearnerSettings).dump_python(self.settings, mode="json")
-        self._folder.write_origin({**origin, "settings": told})
-        self._is_taken_up = True
-        self._models.find()
-        with self._timing("label"):
-            number = self._labels.finish_pending()
-        if number is not None:
-            self._labels.refuse_if_all_failed(number)
-        self.reason_to_finish = self._review()
-        if self._labels.done and not self._models.is_trained_on(
-            self._labels.done, final=not self.is_learning
-        ):
-            self._train(self._labels.next_round - 1, pool=0)
-
-    def _make_contact(self, atoms: Atoms) -> None:
-        number = self._labels.next_round
-        structures, source = (
-            first_structures(atoms, self.settings.first_contact, self.settings.seed),
-            "first contact",
-        )
-        if self._initial and number == 0:
-            structures, source = list(self._initial), "initial"
-        if labelled := [frame for frame in structures if has_label(frame)]:
-            self._labels.keep(labelled, number, source)
-        if missing := [frame for frame in structures if not has_label(frame)]:
-            with self._timing("label"):
-                self._labels.label(missing, number, source)
-        self._labels.refuse_if_all_failed(number)
-        self._train(number, pool=0)
 
     def _train(self, number: int, pool: int) -> None:
-        self.reason_to_finish = reason = self._review()
+        reason = self.reason_to_finish = self._review()
         with self._timing("train"):
             self._models.train(self._labels.done, number, final=reason is not None)
+        report = self._summary(number, pool)
+        self._models.keep(number, asdict(report))
+        self._folder.log_round(asdict(report))
+        self._seconds = dict.fromkeys(self._seconds, 0.0)
+        self._report(report)
+        if reason:
+            self._report(Finished(reason, report.labels, number))
+
+    def _summary(self, number: int, pool: int) -> Round:
         rows = self._labels.of_round(number)
         force_mae, force_rmse, energy_mae = errors_before_training(rows) or (None, None, None)
-        done = len(self._labels.done)
-        report = Round(
+        # A round that is trained again, as after a restart with other settings, keeps what it was before.
+        earlier = {line["round"]: line for line in self._folder.rounds()}.get(number, {})
+        seconds = {f"{part}_seconds": value for part, value in self._seconds.items()}
+        return Round(
             round=number,
-            labels=done,
+            labels=len(self._labels.done),
             failed=sum(row.status == "failed" for row in self._labels.rows),
             new_labels=sum(row.status == "done" for row in rows),
-            pool=pool,
+            pool=pool or earlier.get("pool", 0),
             force_mae=force_mae,
             force_rmse=force_rmse,
             energy_mae=energy_mae,
-            **{f"{part}_seconds": seconds for part, seconds in self._seconds.items()},
+            **{name: value + earlier.get(name, 0.0) for name, value in seconds.items()},
         )
-        self._seconds = dict.fromkeys(self._seconds, 0.0)
-        self._folder.append_round(report)
-        self._report(report)
-        if reason:
-            self._report(Finished(reason, done, number))
 
     def _sensible(self, pool: Sequence[Atoms]) -> list[Atoms]:
         refusals = [refusal_before(frame, self.limits) for frame in pool]
@@ -262,11 +343,6 @@ class Learner:
             log.warning("%d of %d frames of the pool make no sense", len(pool) - len(frames), len(pool))
         return frames
 
-    def _batch_size(self) -> int:
-        limit = self.settings.max_labels
-        left = self.settings.batch_size if limit is None else limit - len(self._labels.done)
-        return min(self.settings.batch_size, left)
-
     @contextmanager
     def _timing(self, part: str) -> Iterator[None]:
         start = time.perf_counter()
@@ -275,9 +351,27 @@ class Learner:
         finally:
             self._seconds[part] += time.perf_counter() - start
 
-    def _report(self, event: Event) -> None:
-        log.debug("%s", event)
-        if isinstance(event, Round | Finished):
-            log.info("%s", event)
-        if self._on_event:
-            self._on_event(event)
+
+def _checked(initial: Sequence[Atoms]) -> list[Atoms]:
+    structures = list(initial)
+    if not structures:
+        raise ValueError("initial: expected at least one structure, got none")
+    for index, atoms in enumerate(structures):
+        try:
+            check_geometry(atoms)
+            if has_label(atoms):
+                labels_of([atoms])
+        except ValueError as error:
+            raise ValueError(
+                f"initial structure {index}: {str(error).removeprefix('structure 0: ')}"
+            ) from None
+    return structures
+
+
+def _refuse_other_committee(settings: LearnerSettings, model: Potential | None) -> None:
+    wanted = settings.combination.n_models
+    if model and len(model.members) != wanted:
+        raise ValueError(
+            f"model: expected one of {wanted} network{'s' * (wanted > 1)} for the selection "
+            f"{settings.combination}, got one of {len(model.members)}"
+        )

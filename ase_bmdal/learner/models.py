@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from ase_bmdal.common.randomness import stream
 from ase_bmdal.labelling.store import StoredLabel
@@ -46,7 +47,7 @@ class Models:
         self._folder, self._settings, self._report = folder, settings, report
         self.current = model
         self.version = 0
-        self._notes: dict[str, object] = {}
+        self._notes: dict[str, Any] = {}
 
     def find(self) -> None:
         """Take the newest potential of the folder, unless the settings ask for another kind."""
@@ -66,8 +67,13 @@ class Models:
         known = self._notes.get("label_ids") == [row.id for row in labels]
         return known and (not final or self._notes["final"] is True)
 
+    @property
+    def report(self) -> dict[str, Any] | None:
+        """What was reported of the round after which the current potential was kept."""
+        return self._notes.get("report")
+
     def train(self, labels: Sequence[StoredLabel], number: int, *, final: bool) -> None:
-        """Train on all labels and keep the result.
+        """Train on all labels.
 
         Parameters
         ----------
@@ -82,8 +88,6 @@ class Models:
         ------
         TrainingError
             As `train`.
-        OSError
-            If the potential cannot be written.
         """
         settings = self._settings
         held_out = [row.atoms for row in labels if self._is_held_out(row)]
@@ -99,13 +103,22 @@ class Models:
             on_epoch=lambda epoch: self._report_epoch(number, epoch),
         )
         self.version += 1
-        self._notes = {
-            "round": number,
-            "label_ids": [row.id for row in labels],
-            "seed": settings.seed,
-            "final": final,
-        }
-        save_model(self._folder.model_path(number), self.current, self._notes)
+        self._notes = {"label_ids": [row.id for row in labels], "seed": settings.seed, "final": final}
+
+    def keep(self, number: int, report: dict[str, Any]) -> None:
+        """Write the current potential, with what it was trained on and the report of its round.
+
+        Raises
+        ------
+        RunFolderError
+            If it cannot be written.
+        """
+        if self.current is None:
+            raise RuntimeError("expected a potential to keep: train it first")
+        notes = {"round": number, **self._notes, "report": report}
+        with self._folder.writing(self._folder.model_path(number)) as path:
+            save_model(path, self.current, notes)
+        self._notes = notes
 
     def _is_held_out(self, row: StoredLabel) -> bool:
         draw = stream(self._settings.seed, "held out", row.id).random()

@@ -1,9 +1,10 @@
 """How a run began: what must be the same when it is taken up again."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from types import CodeType
+from types import CellType, CodeType
 from typing import Any
 
 import numpy as np
@@ -57,10 +58,11 @@ def _name(reference: Any) -> str:
 
 def _fingerprint(reference: Any) -> Iterator[str]:
     if isinstance(reference, partial):
-        yield repr((reference.args, sorted(reference.keywords.items())))
+        yield from map(_text, (*reference.args, *sorted(reference.keywords.items())))
         yield from _fingerprint(reference.func)
     elif hasattr(reference, "__code__"):
-        yield repr((reference.__defaults__, reference.__kwdefaults__))
+        yield from map(_text, (reference.__defaults__, reference.__kwdefaults__))
+        yield from (_text(_content(cell)) for cell in getattr(reference, "__closure__", None) or ())
         yield from _constants(reference.__code__)
     else:
         yield _name(reference)
@@ -72,7 +74,21 @@ def _constants(code: CodeType) -> Iterator[str]:
         if isinstance(constant, CodeType):
             yield from _constants(constant)
         else:
-            yield repr(constant)
+            yield _text(constant)
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet, as in a function that calls itself
+        return None
+
+
+def _text(value: Any) -> str:
+    """The same in every process: without the address of an object, whatever the order of a set."""
+    if isinstance(value, set | frozenset):
+        return repr(sorted(map(_text, value)))
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def _geometry(structures: Sequence[Atoms]) -> Iterator[str]:

@@ -62,6 +62,10 @@ class GMNN:
         numbers = {**self.parameters, "energy_scale": np.asarray(self.energy_scale)}
         return {name: tf.constant(value, self.settings.dtype) for name, value in numbers.items()}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs: all but the tensors."""
+        return {name: value for name, value in self.__dict__.items() if name != "tensors"}
+
     def with_parameters(self, parameters: Mapping[str, NDArray[np.floating]]) -> "GMNN":
         """The same network with other parameters."""
         return GMNN(self.settings, self.elements, parameters, self.atomic_energies, self.energy_scale)

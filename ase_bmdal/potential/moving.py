@@ -29,6 +29,10 @@ class MovingStructure:
         self._made_for: tuple[float, tuple[int, ...]] | None = None
         self._cell = np.zeros((3, 3))
 
+    def empty(self) -> "MovingStructure":
+        """One with the same skin that has seen nothing."""
+        return MovingStructure(self._skin)
+
     def predict(self, model: Potential, atoms: Atoms) -> Label:
         """Energy, forces and, if fully periodic, stress of the structure as it is now.
 

@@ -7,12 +7,14 @@ import numpy as np
 from ase import Atoms
 
 ARRAYS = ("initial_magmoms", "initial_charges", "masses", "tags", "momenta")
+LABELS = ("REF_energy", "REF_forces", "REF_stress")
 
 
 def bare_copy(atoms: Atoms) -> Atoms:
-    """Copy without calculator and constraints, with plain entries of ``info`` only.
+    """Copy without calculator, labels and constraints, with plain entries of ``info`` only.
 
-    A label is the same with and without constraints, and a used calculator cannot be pickled.
+    A label is the same with and without constraints, and a used calculator cannot be pickled. A label that ``info``
+    holds from a file belongs to the structure of the file, not to where a simulation has carried it.
 
     Parameters
     ----------
@@ -31,7 +33,8 @@ def bare_copy(atoms: Atoms) -> Atoms:
     """
     if not isinstance(atoms, Atoms):
         raise TypeError(f"expected an ase.Atoms, got {type(atoms).__name__}")
-    copy = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=plain_info(atoms))
+    info = {key: value for key, value in plain_info(atoms).items() if key not in LABELS}
+    copy = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=info)
     for name in ARRAYS:
         if name in atoms.arrays:
             copy.set_array(name, atoms.arrays[name])

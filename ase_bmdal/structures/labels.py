@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import compare_atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
@@ -40,8 +41,8 @@ class Label:
 def label_of(atoms: Atoms) -> Label:
     """Label a structure carries.
 
-    Looked for in the results of its calculator, then in ``REF_energy``, ``REF_forces``, ``REF_stress`` of its
-    info and arrays (as extended XYZ files of other codes have them).
+    Looked for in the results of its calculator, unless they are of another structure, then in ``REF_energy``,
+    ``REF_forces``, ``REF_stress`` of its info and arrays (as extended XYZ files of other codes have them).
 
     Raises
     ------
@@ -90,8 +91,14 @@ def labels_of(structures: Sequence[Atoms]) -> list[Label]:
     return labels
 
 
+def _has_moved(atoms: Atoms) -> bool:
+    """Whether the results of its calculator are those of another structure, as after a displacement."""
+    known_for = getattr(atoms.calc, "atoms", None)
+    return known_for is not None and bool(compare_atoms(known_for, atoms))
+
+
 def _find(atoms: Atoms, name: str) -> NDArray[np.float64] | None:
-    results: dict[str, Any] = getattr(atoms.calc, "results", {})
+    results: dict[str, Any] = {} if _has_moved(atoms) else getattr(atoms.calc, "results", {})
     for place, key in ((results, name), (atoms.info, f"REF_{name}"), (atoms.arrays, f"REF_{name}")):
         if place.get(key) is not None:
             return np.asarray(place[key], dtype=float)
