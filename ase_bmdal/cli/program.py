@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from ase_bmdal import __version__
-from ase_bmdal.cli import demo, evaluate, report, select, train
+from ase_bmdal.cli import benchmark, demo, evaluate, report, select, train
 from ase_bmdal.common.errors import Error
 
-COMMANDS = (demo, train, evaluate, select, report)
+COMMANDS = (demo, train, evaluate, select, report, benchmark)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,1 @@
+"""The paper's offline learning curves: resumable, one record a step, with figures and tables."""

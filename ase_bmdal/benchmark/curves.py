@@ -1,0 +1,121 @@
+"""Results read back: means and standard errors over seeds."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ase_bmdal.acquisition.combination import COMBINATIONS
+from ase_bmdal.benchmark.data import KCAL_PER_MOL
+from ase_bmdal.benchmark.folder import Curve, Record, read_settings
+from ase_bmdal.common.errors import RunFolderError
+
+UNITS = {"kcal": ("kcal/mol", 1 / KCAL_PER_MOL), "meV": ("meV", 1e3)}
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean over seeds and its standard error, which one seed does not have."""
+
+    value: float
+    error: float | None
+    n_seeds: int
+
+    @staticmethod
+    def of(values: Sequence[float]) -> "Mean":
+        """Average numbers that belong to different seeds."""
+        n = len(values)
+        error = float(np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else None
+        return Mean(float(np.mean(values)), error, n)
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """A folder of results.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    settings
+        What all curves in it have in common.
+    curves
+        Steps of each method and seed, methods in the order of the paper.
+    """
+
+    path: Path
+    settings: dict[str, Any]
+    curves: dict[tuple[str, int], list[Record]]
+
+    @property
+    def methods(self) -> list[str]:
+        """Methods in the order of the paper."""
+        return list(dict.fromkeys(method for method, _ in self.curves))
+
+    @property
+    def has_forces(self) -> bool:
+        """Whether there are errors of forces."""
+        return bool(self.settings["forces"])
+
+    @property
+    def sizes(self) -> list[int]:
+        """All sizes of training sets."""
+        return sorted({record["n_train"] for curve in self.curves.values() for record in curve})
+
+    def learning_curve(self, method: str, *names: str) -> dict[int, Mean]:
+        """Mean of an entry of the records for every size of the training set.
+
+        Parameters
+        ----------
+        method
+            Name of the combination.
+        names
+            Where the entry is, for example ``"errors", "forces", "mae"``. Steps without it are left out.
+        """
+        found: dict[int, list[float]] = {}
+        for record in self._records(method):
+            value = entry(record, *names)
+            if value is not None:
+                found.setdefault(record["n_train"], []).append(value)
+        return {size: Mean.of(values) for size, values in sorted(found.items())}
+
+    def average(self, method: str, *names: str) -> Mean | None:
+        """Mean over whole learning curves, then over seeds; None if no curve is finished."""
+        means = []
+        for (name, _), records in self.curves.items():
+            if name == method and records[-1]["n_train"] >= self.settings["final"]:
+                values = [value for record in records if (value := entry(record, *names)) is not None]
+                if values:
+                    means.append(float(np.mean(values)))
+        return Mean.of(means) if means else None
+
+    def _records(self, method: str) -> Iterator[Record]:
+        for (name, _), records in self.curves.items():
+            if name == method:
+                yield from records
+
+
+def entry(record: Record, *names: str) -> float | None:
+    """A number of a record, by the names that lead to it; None if there is none."""
+    found: Any = record
+    for name in names:
+        found = found.get(name) if isinstance(found, dict) else None
+    return None if found is None else float(found)
+
+
+def read_results(path: Path) -> Results:
+    """Read a folder of results.
+
+    Raises
+    ------
+    RunFolderError
+        If there are none, or they are broken.
+    """
+    settings = read_settings(path)
+    found = [records for file in sorted(path.glob("*-seed-*.jsonl")) if (records := Curve(file).read())]
+    if not found:
+        raise RunFolderError(f"expected results of a benchmark in {path}, found no finished step")
+    found.sort(key=lambda records: (COMBINATIONS.index(records[0]["method"]), records[0]["seed"]))
+    return Results(path, settings, {(each[0]["method"], each[0]["seed"]): each for each in found})

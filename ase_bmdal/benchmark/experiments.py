@@ -1,0 +1,126 @@
+"""The paper's experiments on the data at hand, by name: (N_init, N_max; N_batch) as it writes them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ase_bmdal.benchmark.settings import Recipe
+
+RND, LCMD = "MAXDIAG + RND", "LCMD + FEAT(LL)"
+DIAGONAL_GP, DETERMINANT_GP = "MAXDIAG + GP(LL)", "MAXDET + GP(LL)"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that ``ase-bmdal benchmark run`` has to be told.
+
+    Attributes
+    ----------
+    data, test_data
+        Names of the files.
+    cutoff
+        Å.
+    initial, final, batch, valid, pool, test, labels
+        As in `BenchmarkSettings`.
+    methods, seeds
+        One learning curve for each pair.
+    recipe
+        How the potentials are trained.
+    """
+
+    data: str
+    test_data: str
+    cutoff: float
+    initial: int
+    final: int
+    batch: int
+    valid: int
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    pool: int | None = None
+    test: int | None = None
+    labels: str | None = None
+    recipe: Recipe = "default"
+
+
+ASPIRIN = Experiment(
+    data="aspirin_pool.npz",
+    test_data="aspirin_test.npz",
+    labels="md17",
+    cutoff=4.0,
+    initial=10,
+    final=100,
+    batch=10,
+    valid=500,
+    pool=5000,
+    methods=(
+        RND,
+        DIAGONAL_GP,
+        "MAXDIAG + QBC(F)",
+        DETERMINANT_GP,
+        "MAXDET + GP(RP)",
+        "MAXDIST + FEAT(LL)",
+        LCMD,
+        "LCMD + FEAT(RP)",
+    ),
+    seeds=(0, 1, 2),
+)
+FEW = replace(ASPIRIN, methods=(RND, DIAGONAL_GP, LCMD), seeds=(0,))
+TIO2 = Experiment(
+    data="tio2_pool.npz",
+    test_data="tio2_test.npz",
+    cutoff=6.5,
+    initial=10,
+    final=100,
+    batch=10,
+    valid=200,
+    pool=6000,
+    methods=(RND, DIAGONAL_GP, DETERMINANT_GP, LCMD),
+    seeds=(0, 1),
+)
+LMNTO = Experiment(
+    data="lmnto_pool.npz",
+    test_data="lmnto_test.npz",
+    cutoff=6.5,
+    initial=100,
+    final=300,
+    batch=25,
+    valid=100,
+    methods=(RND, LCMD),
+    seeds=(0,),
+)
+QM9 = Experiment(
+    data="qm9_pool.npz",
+    test_data="qm9_test.npz",
+    cutoff=3.0,
+    initial=1000,
+    final=4000,
+    batch=250,
+    valid=2000,
+    methods=(RND, LCMD),
+    seeds=(0,),
+)
+
+EXPERIMENTS: Mapping[str, Experiment] = {
+    "aspirin": ASPIRIN,
+    "aspirin-batch-5": replace(FEW, batch=5),
+    "aspirin-batch-2": replace(FEW, batch=2),
+    "aspirin-paper-recipe": replace(ASPIRIN, methods=(RND,), seeds=(0,), recipe="paper"),
+    "aspirin-random-100": replace(ASPIRIN, initial=100, methods=(RND,), seeds=(0,)),
+    "tio2": TIO2,
+    "tio2-250": replace(TIO2, final=250),
+    "lmnto": LMNTO,
+    "qm9": QM9,
+}
+
+
+def experiment(name: str) -> Experiment:
+    """One of the experiments.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
+    """
+    if name not in EXPERIMENTS:
+        raise ValueError(f"experiment: expected one of {', '.join(EXPERIMENTS)}; got {name!r}")
+    return EXPERIMENTS[name]

@@ -1,0 +1,75 @@
+"""What a benchmark is told; whatever changes a number in its results."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from ase_bmdal.common.settings import settings
+from ase_bmdal.potential.settings import PAPER, PAPER_ENERGY_ONLY, ModelSettings, TrainingSettings
+
+Positive = Annotated[int, Field(ge=1)]
+Recipe = Literal["default", "paper"]
+
+
+@settings
+class BenchmarkSettings:
+    """A learning curve, but for the methods and the seeds.
+
+    Attributes
+    ----------
+    data, test_data
+        Name and fingerprint of the data file and of the test file; None if the test set is split from the data.
+    labels
+        Which labels of the files; see `read_frames`.
+    forces
+        Whether forces are learned.
+    initial, final, batch
+        Size of the first and of the last training set, and structures added at each step.
+    valid
+        Structures that choose the best epoch.
+    pool, test
+        Limits on the pool and on the test set.
+    architecture, training
+        Of the potential.
+    """
+
+    data: str
+    test_data: str | None = None
+    labels: str | None = None
+    forces: bool = True
+    initial: Positive
+    final: Positive
+    batch: Positive
+    valid: Annotated[int, Field(ge=0)] = 200
+    pool: Positive | None = None
+    test: Positive | None = None
+    architecture: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+
+    def __post_init__(self) -> None:
+        """Check what concerns two fields."""
+        if self.final < self.initial:
+            raise ValueError(f"final: expected at least the initial size {self.initial}, got {self.final}")
+
+    @property
+    def sizes(self) -> list[int]:
+        """Size of the training set at every step."""
+        return [*range(self.initial, self.final, self.batch), self.final]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return dict(TypeAdapter(BenchmarkSettings).dump_python(self, mode="json"))
+
+    @property
+    def digest(self) -> str:
+        """What tells these settings from others."""
+        return hashlib.sha256(json.dumps(self.plain(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def recipe(name: Recipe, *, forces: bool) -> TrainingSettings:
+    """Training settings by name: the default ones of this package, or the paper's."""
+    if name == "default":
+        return TrainingSettings()
+    return PAPER if forces else PAPER_ENERGY_ONLY

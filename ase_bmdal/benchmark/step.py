@@ -1,0 +1,172 @@
+"""One step of a learning curve: train, test, ask the kernel, pick."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_bmdal.acquisition.candidates import candidates
+from ase_bmdal.acquisition.combination import Combination
+from ase_bmdal.benchmark.frames import Frames, Some
+from ase_bmdal.benchmark.metrics import (
+    Errors,
+    correlations,
+    energy_errors,
+    force_errors,
+    mean_errors,
+    structure_force_errors,
+)
+from ase_bmdal.benchmark.settings import BenchmarkSettings
+from ase_bmdal.benchmark.split import Split
+from ase_bmdal.benchmark.uncertainty import uncertainty
+from ase_bmdal.common.randomness import stream
+from ase_bmdal.potential.fit import OnEpoch
+from ase_bmdal.potential.gmnn import Potential
+from ase_bmdal.potential.training import train
+from ase_bmdal.structures.labels import Label
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What all methods of one seed share.
+
+    Attributes
+    ----------
+    settings
+        Sizes, architecture, training.
+    data, test
+        All structures of the data file, and the test set.
+    split
+        Who is who.
+    seed
+        Of all random numbers.
+    """
+
+    settings: BenchmarkSettings
+    data: Frames
+    test: Some
+    split: Split
+    seed: int
+
+    def train(self, places: Sequence[int], step: int, n_models: int, on_epoch: OnEpoch | None) -> Potential:
+        """Train from scratch; the first potential of a committee is the one that is trained alone."""
+        return train(
+            list(Some(self.data, np.asarray(places))),
+            valid=list(Some(self.data, self.split.valid)) or None,
+            seed=int(stream(self.seed, "training", step).integers(2**31)),
+            n_models=n_models,
+            architecture=self.settings.architecture,
+            training=self.settings.training,
+            on_epoch=on_epoch,
+        )
+
+
+class Stopwatch:
+    """Seconds spent on each part of a step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timing(self, part: str) -> Iterator[None]:
+        """Add the time of a block to a part."""
+        start = time.perf_counter()
+        yield
+        self.seconds[part] = round(self.seconds.get(part, 0.0) + time.perf_counter() - start, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """What a potential says of the test set: errors averaged over the members of a committee, as in the paper.
+
+    Attributes
+    ----------
+    errors
+        Of ``energy`` and, where they are known, ``forces``.
+    each
+        Actual error of every structure: the mean absolute error of its force components, or of its energy, [n_test].
+    predicted
+        By every member, for every structure.
+    """
+
+    errors: dict[str, Errors]
+    each: NDArray[np.float64]
+    predicted: list[list[Label]]
+
+
+def evaluate(model: Potential, test: Some) -> Tested:
+    """Compare with the labels of the test set."""
+    predicted = [member.predict(test) for member in model.members]
+    energies = [np.array([label.energy for label in labels]) for labels in predicted]
+    errors = {"energy": mean_errors([energy_errors(test.energies, each) for each in energies])}
+    reference = test.forces
+    if reference is None:
+        deviations = [np.abs(each - test.energies) for each in energies]
+    else:
+        forces = [[_forces(label) for label in labels] for labels in predicted]
+        errors["forces"] = mean_errors([force_errors(reference, each) for each in forces])
+        deviations = [structure_force_errors(reference, each) for each in forces]
+    return Tested(errors, np.mean(deviations, axis=0), predicted)
+
+
+def finish_step(
+    task: Task,
+    combination: Combination,
+    step: int,
+    train_places: list[int],
+    model: Potential,
+    watch: Stopwatch,
+) -> dict[str, Any]:
+    """Everything after training; gives what is kept of the step, picked structures included."""
+    train_set = Some(task.data, np.asarray(train_places))
+    with watch.timing("evaluation"):
+        tested = evaluate(model, task.test)
+    with watch.timing("uncertainty"):
+        guess = uncertainty(combination, model, tested.predicted, task.test, train_set, task.seed)
+        found = None if guess is None else correlations(guess, tested.each)
+        if found is not None and guess is not None and combination.posterior:
+            found["pearson_root"] = correlations(np.sqrt(guess), tested.each)["pearson"]
+    places = np.setdiff1d(task.split.pool, train_places)
+    picked = _pick(task, combination, step, places, train_set, model, watch)
+    return {
+        "n_train": len(train_places),
+        "n_pool": len(places),
+        "n_valid": len(task.split.valid),
+        "n_test": len(task.test),
+        "n_models": len(model.members),
+        "errors": tested.errors,
+        "correlation": found,
+        "seconds": watch.seconds,
+        "picked": picked,
+    }
+
+
+def _pick(
+    task: Task,
+    combination: Combination,
+    step: int,
+    places: NDArray[np.int64],
+    train_set: Sequence[Atoms],
+    model: Potential,
+    watch: Stopwatch,
+) -> list[int]:
+    """Places in the data file of the next batch; none after the last step."""
+    sizes = task.settings.sizes
+    if step + 1 == len(sizes):
+        return []
+    with watch.timing("features"):
+        found = candidates(combination, model, Some(task.data, places), train_set, seed=task.seed, draw=step)
+    with watch.timing("selection"):
+        picks = found.pick(sizes[step + 1] - len(train_set))
+    return [int(places[pick]) for pick in picks]
+
+
+def _forces(label: Label) -> NDArray[np.float64]:
+    if label.forces is None:
+        raise ValueError("expected forces from the potential, got none")
+    return label.forces
