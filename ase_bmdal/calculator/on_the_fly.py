@@ -160,6 +160,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
                 self._learn()
 
     def _learn(self) -> None:
+        self.results: dict[str, Any] = {}  # they are of the potential that is about to change
         try:
             self.learner.learn(self._pool.frames)
         finally:  # frames that ended in an error would end in it again

@@ -9,6 +9,7 @@ lock             held while a process works in the folder
 """
 
 import fcntl
+import gc
 import json
 import os
 import weakref
@@ -49,7 +50,7 @@ class RunFolder:
         self.path = path.absolute()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise RunFolderError(f"expected a run folder at {path}, cannot make it: {error}") from error
         self.close = weakref.finalize(self, os.close, self._lock)
@@ -62,18 +63,25 @@ class RunFolder:
             raise
 
     def _take(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not self._is_free():
+            gc.collect()  # a calculator that nobody has any more may hold it: those of ASE refer to themselves
+        if not self._is_free():
             raise FolderInUseError(
                 f"the run folder {self.path} is in use, by another process or by a calculator of this one; "
                 "end it, or close() it"
-            ) from None
+            )
         # A process forked off this one, such as a worker of the user's pool, must not hold on to the lock.
         os.register_at_fork(after_in_child=self.close)
         for folder in (self.path, self.path / "models"):
             for unfinished in folder.glob(f".*{TEMPORARY}"):
                 unfinished.unlink(missing_ok=True)
+
+    def _is_free(self) -> bool:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
 
     def _read_origin(self) -> dict[str, Any]:
         try:

@@ -293,11 +293,11 @@ class Learner:
             with self._timing("select"):
                 n = min(wanted - len(labelled), limit - len(tried))
                 picks = choice.pick(n, tried=tried, labelled=labelled)
+                chosen = [frames[index] for index in picks]
+                before = self.model.predict(chosen)
             if not picks:
                 return
             with self._timing("label"):
-                chosen = [frames[index] for index in picks]
-                before = self.model.predict(chosen)
                 succeeded = self._labels.label(chosen, number, "pool", predictions=before)
             tried += picks
             labelled += [index for index, good in zip(picks, succeeded, strict=True) if good]

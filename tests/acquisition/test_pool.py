@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
+
+from ase_bmdal.acquisition.pool import Pool
+
+
+def frame(x):
+    return Atoms("Cu", [[float(x), 0, 0]])
+
+
+def offered(pool, n):
+    for x in range(n):
+        pool.offer(frame(x))
+    return [atoms.positions[0, 0] for atoms in pool.frames]
+
+
+def test_takes_frames_until_it_is_full():
+    pool = Pool(3)
+    assert [pool.offer(frame(x)) for x in range(5)] == [True, True, True, False, False]
+    assert (offered(pool, 0), pool.is_full) == ([0, 1, 2], True)
+
+
+def test_takes_one_of_so_many():
+    assert offered(Pool(3, interval=4), 40) == [3, 7, 11]
+
+
+def test_starts_small_and_doubles():
+    pool, sizes = Pool(20, first=4), []
+    for _ in range(5):
+        sizes.append(len(offered(pool, 100)))
+        pool.clear()
+    assert sizes == [4, 8, 16, 20, 20]
+
+
+def test_first_is_at_most_its_size():
+    assert len(offered(Pool(3, first=10), 20)) == 3
+
+
+def test_keeps_copies_without_what_a_label_does_not_depend_on():
+    pool, atoms = Pool(2), frame(0)
+    atoms.calc, atoms.info["charge"] = EMT(), 1
+    atoms.set_constraint(FixAtoms([0]))
+    pool.offer(atoms)
+    atoms.positions += 1
+    np.testing.assert_array_equal(pool.frames[0].positions, 0)
+    assert (pool.frames[0].calc, pool.frames[0].constraints, pool.frames[0].info) == (None, [], {"charge": 1})
+
+
+@pytest.mark.parametrize("wrong", [{"size": 0}, {"size": 1, "interval": 0}, {"size": 1, "first": 0}])
+def test_sizes_are_at_least_one(wrong):
+    with pytest.raises(ValueError, match="at least 1"):
+        Pool(**wrong)

@@ -1,0 +1,188 @@
+import copy
+import io
+import logging
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from ase.calculators.fd import calculate_numerical_forces
+from ase.mep import NEB
+from pydantic import ValidationError
+
+from ase_bmdal.calculator.console import Console
+from ase_bmdal.common.errors import ModelError
+from ase_bmdal.learner.events import Finished, Labelling, Round, Training
+from tests.learner.runs import copper, learning, walk
+
+
+@pytest.fixture
+def run(tmp_path):
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def calc(watch, run):
+    with learning(watch.reference, run, max_rounds=2) as calculator:
+        yield calculator
+
+
+def test_results_are_those_of_the_potential_after_the_round(calc):
+    atoms = copper()
+    walk(atoms, calc, 5)
+    for _ in range(3):
+        version = calc.learner.version
+        energy, forces, stress = atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+        [label] = calc.learner.model.predict([atoms])
+        assert energy == pytest.approx(label.energy, abs=1e-5)
+        np.testing.assert_allclose(forces, label.forces, atol=1e-5)
+        np.testing.assert_allclose(stress, label.stress, atol=1e-6)
+        assert atoms.get_potential_energy(force_consistent=True) == energy
+    assert calc.learner.version > version - 1
+
+
+def test_asking_again_costs_nothing(calc):
+    atoms = copper()
+    atoms.calc = calc
+    for _ in range(30):
+        atoms.get_forces()
+    assert calc.learner.version == 1
+
+
+def test_the_interval_of_the_pool(watch, run):
+    calc = learning(watch.reference, run, pool_interval=3)
+    walk(copper(), calc, 17)
+    assert watch.calls == 4
+    walk(copper(1), calc, 1)
+    assert watch.calls == 7
+
+
+def test_images_share_the_learner_and_its_pool(watch, run):
+    calc = learning(watch.reference, run, max_rounds=2)
+    images = [copper(seed) for seed in range(5)]
+    for image in images:
+        image.calc = calc.share()
+    neb = NEB(images, climb=True, method="improvedtangent")
+    for _ in range(5):
+        neb.set_positions(neb.get_positions() + 1e-3 * neb.get_forces().clip(-1, 1))
+    assert not calc.learner.is_learning
+    version = calc.learner.version
+    for image in images[1:-1]:
+        [label] = calc.learner.model.predict([image])
+        np.testing.assert_allclose(image.get_forces(), label.forces, atol=1e-5)
+        assert image.calc._version == version
+
+
+def test_threads_may_ask_at_the_same_time(watch, run):
+    calc = learning(watch.reference, run, max_rounds=3)
+    structures = [copper(seed) for seed in range(24)]
+
+    def forces(atoms):
+        atoms.calc = calc.share()
+        return atoms.get_forces()
+
+    with ThreadPoolExecutor(6) as pool:
+        for _ in pool.map(forces, structures):
+            pass
+    assert not calc.learner.is_learning
+    for atoms, [label] in ((atoms, calc.learner.model.predict([atoms])) for atoms in structures):
+        np.testing.assert_allclose(atoms.get_forces(), label.forces, atol=1e-5)
+
+
+def test_copies_share_the_learner(calc):
+    atoms = copper()
+    walk(atoms, calc, 2)
+    for twin in (copy.copy(calc), copy.deepcopy(calc), copy.deepcopy(atoms).calc):
+        assert twin.learner is calc.learner
+        assert twin is not calc
+    with pytest.raises(TypeError, match=r"send GMNNCalculator\(directory\) instead"):
+        pickle.dumps(calc)
+
+
+def test_numerical_forces_agree(calc):
+    atoms = copper()
+    walk(atoms, calc, 12)
+    numeric = calculate_numerical_forces(atoms, eps=2e-3, iatoms=[0, 1])
+    np.testing.assert_allclose(atoms.get_forces()[:2], numeric, atol=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"batch_size": 7}, "batch_size: expected at most the pool_size of 6"),
+        ({"batch_size": 0}, "at least 1, got 6, 0"),
+        ({"pool_size": 0}, "at least 1, got 0"),
+        ({"selection": "LCMD"}, "expected one of"),
+        ({"max_labels": 0}, "max_labels"),
+        ({"epochs": 0}, "epochs"),
+        ({"executor": "cluster"}, "executor must be"),
+        ({"label_timeout": 10.0}, "cannot hold a time limit"),
+        ({"cutoff": -1.0}, "cutoff"),
+    ],
+)
+def test_settings_are_refused_by_name(watch, run, wrong, message):
+    with pytest.raises((ValueError, ValidationError), match=message):
+        learning(watch.reference, run, **wrong)
+    assert not run.exists()
+
+
+def test_a_model_that_is_not_there(watch, run, tmp_path):
+    with pytest.raises(ModelError):
+        learning(watch.reference, run, model=tmp_path / "none.npz")
+
+
+def test_a_calculator_is_no_reference(watch, run):
+    with pytest.raises(TypeError, match="must be a callable that makes an ASE calculator"):
+        learning(watch.reference(), run)
+
+
+def test_events_reach_the_log(calc, caplog):
+    with caplog.at_level(logging.INFO, logger="ase_bmdal"):
+        walk(copper(), calc, 1)
+    assert any("Round(round=0" in record.message for record in caplog.records)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_the_console_writes_a_line_for_a_round(stream):
+    seconds = {"select_seconds": 0.1, "label_seconds": 2, "train_seconds": 3.0}
+    events = [
+        Labelling(0, 1, 4, 0),
+        Training(0, 1, 2, 0.5, None),
+        Round(
+            round=0,
+            labels=4,
+            failed=0,
+            new_labels=4,
+            pool=0,
+            force_mae=None,
+            force_rmse=None,
+            energy_mae=None,
+            **seconds,
+        ),
+        Round(
+            round=1,
+            labels=8,
+            failed=1,
+            new_labels=4,
+            pool=9,
+            force_mae=0.0123,
+            force_rmse=0.1,
+            energy_mae=0.1,
+            **seconds,
+        ),
+        Finished("enough", 8, 1),
+    ]
+    written = stream()
+    console = Console(written)
+    for event in events:
+        console(event)
+    text = written.getvalue()
+    assert text.count("round  labels") == 1
+    assert "12 meV/Å" in text
+    assert "learning has ended: enough" in text
+    assert ("epoch 1 of 2" in text) == written.isatty()

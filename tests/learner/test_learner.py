@@ -1,0 +1,488 @@
+import json
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.emt import EMT
+
+from ase_bmdal import Convergence, FirstContact
+from ase_bmdal.common.errors import (
+    BatchFailedError,
+    LabellingError,
+    RunFolderError,
+    TrainingError,
+    UnknownElementError,
+)
+from ase_bmdal.labelling.store import LabelStore
+from ase_bmdal.learner import models
+from ase_bmdal.learner.events import Finished, Round
+from ase_bmdal.learner.learner import Learner
+from ase_bmdal.learner.settings import LearnerSettings
+from tests.builders import random_model
+from tests.learner.runs import copper, labelled, learning, walk
+
+
+@pytest.fixture
+def run(tmp_path):
+    return tmp_path / "run"
+
+
+def rows(run, status=None):
+    return LabelStore(run / "labels.db").rows(status)
+
+
+def log(run):
+    return [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
+
+
+class TestFirstContact:
+    def test_labels_the_frame_and_disturbed_copies(self, watch, run):
+        atoms = copper()
+        walk(atoms, learning(watch.reference, run), 1)
+        stored = rows(run)
+        assert [row.source for row in stored] == ["first contact"] * 4
+        np.testing.assert_allclose(stored[0].atoms.positions, copper().positions)
+        assert len({row.atoms.get_volume() for row in stored}) == 4
+        assert all("stress" in row.atoms.calc.results for row in stored)
+        assert watch.calls == 4
+
+    def test_a_molecule_keeps_its_cell(self, watch, run):
+        walk(molecule("H2O", vacuum=3), learning(watch.reference, run), 1)
+        assert len({row.atoms.get_volume() for row in rows(run)}) == 1
+
+    def test_initial_structures_take_its_place(self, watch, run):
+        initial = [*labelled(2), copper(7)]
+        initial[1].calc = EMT()  # holds no results, so counts as unlabelled
+        calc = learning(watch.reference, run, initial=initial)
+        walk(copper(), calc, 1)
+        stored = rows(run)
+        assert [(row.source, row.status) for row in stored] == [("initial", "done")] * 3
+        assert watch.calls == 2
+        assert stored[0].atoms.get_potential_energy() == initial[0].get_potential_energy()
+
+    def test_initial_structures_may_lack_an_element(self, watch, run):
+        atoms = copper()
+        atoms.numbers[0] = 79
+        walk(atoms, learning(watch.reference, run, initial=labelled(2)), 1)
+        assert [row.source for row in rows(run)] == ["initial"] * 2 + ["first contact"] * 4
+
+    def test_initial_labels_may_be_energies_only(self, watch, run):
+        initial = [molecule("H2O") for _ in range(2)]
+        for k, atoms in enumerate(initial):
+            atoms.info["REF_energy"] = -3.0 - k
+        walk(molecule("H2O"), learning(watch.reference, run, initial=initial), 1)
+        assert [row.atoms.get_potential_energy() for row in rows(run)] == [-3.0, -4.0]
+        assert watch.calls == 0
+
+    def test_molecules_and_crystals_may_be_mixed(self, watch, run):
+        calc = learning(watch.reference, run, initial=[*labelled(2), molecule("H2O")])
+        walk(copper(), calc, 8)
+        walk(molecule("H2O"), calc, 1)
+        assert {row.atoms.pbc.any() for row in rows(run, "done")} == {True, False}
+
+    def test_a_label_that_came_with_the_frame_is_not_that_of_its_copies(self, watch, run):
+        atoms = copper()
+        atoms.info["REF_energy"] = 1e6
+        walk(atoms, learning(watch.reference, run), 1)
+        assert watch.calls == 4
+        assert all(abs(row.atoms.get_potential_energy()) < 100 for row in rows(run))
+
+    @pytest.mark.parametrize(
+        ("initial", "message"),
+        [
+            ([], "initial: expected at least one"),
+            ([copper(), Atoms("H", [[np.nan, 0, 0]])], "initial structure 1: expected finite positions"),
+        ],
+    )
+    def test_initial_structures_are_checked(self, watch, run, initial, message):
+        with pytest.raises(ValueError, match=message):
+            learning(watch.reference, run, initial=initial)
+        assert not run.exists()
+
+    def test_initial_labels_are_checked(self, watch, run):
+        initial = labelled(2)
+        initial[1].calc.results["forces"][0, 0] = np.nan
+        with pytest.raises(ValueError, match="initial structure 1: expected a finite forces"):
+            learning(watch.reference, run, initial=initial)
+
+    def test_a_frame_without_sense_is_refused_before_anything_is_stored(self, watch, run):
+        calc = learning(watch.reference, run)
+        nonsense = copper()
+        nonsense.positions[1] = np.nan
+        with pytest.raises(ValueError, match="expected finite positions"):
+            walk(nonsense, calc, 1)
+        nonsense.positions[1] = nonsense.positions[0]
+        with pytest.raises(ValueError, match=r"Cu0–Cu1 are 0.000 Å apart"):
+            walk(nonsense, calc, 1)
+        assert rows(run) == []
+        walk(copper(), calc, 1)
+
+    def test_a_reference_that_always_fails_stops_it_once(self, watch, run):
+        watch.fail(1000)
+        calc = learning(watch.reference, run)
+        with pytest.raises(
+            BatchFailedError, match=r"all 4 .* round 0 failed; see [\s\S]*RuntimeError: the SCF"
+        ):
+            walk(copper(), calc, 1)
+        with pytest.raises(BatchFailedError, match=r"the SCF did not converge\n\\(not tried again\\)"):
+            walk(copper(1), calc, 1)
+        assert watch.calls == 4
+        calc.close()
+        watch.fail(0)
+        walk(copper(), learning(watch.reference, run, initial=[copper(2), copper(3)]), 1)
+        assert [row.source for row in rows(run, "done")] == ["initial"] * 2
+
+
+class TestGivenModel:
+    @pytest.fixture
+    def model(self):
+        return random_model([29], hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5, dtype="float32")
+
+    @pytest.mark.parametrize(
+        "selection", ["LCMD + FEAT(RP)", "MAXDET + GP(LL)", "MAXDIST + GP(RP)", "MAXDIAG + GP(LL)"]
+    )
+    def test_needs_no_first_contact(self, watch, run, model, selection):
+        calc = learning(watch.reference, run, model=model, selection=selection, architecture=None)
+        walk(copper(), calc, 6)
+        assert [row.round for row in rows(run)] == [1] * 3
+
+    def test_learns_the_initial_structures_first(self, watch, run, model):
+        walk(copper(), learning(watch.reference, run, model=model, initial=labelled(2)), 1)
+        assert [row.source for row in rows(run)] == ["initial"] * 2
+
+    def test_may_be_used_as_it_is(self, watch, run, model):
+        calc = learning(watch.reference, run, model=model, max_rounds=0)
+        walk(copper(), calc, 7)
+        assert watch.calls == 0
+        assert "0 rounds" in calc.learner.reason_to_finish
+
+    def test_learns_an_unknown_element(self, watch, run, model):
+        atoms = copper()
+        atoms.numbers[0] = 79
+        walk(atoms, learning(watch.reference, run, model=model), 1)
+        assert [row.source for row in rows(run)] == ["first contact"] * 4
+
+    def test_must_be_a_committee_for_qbc(self, watch, run, model):
+        with pytest.raises(
+            ValueError, match=r"model: expected one of 3 networks for .*QBC\(F\), got one of 1"
+        ):
+            learning(watch.reference, run, model=model, selection="MAXDIAG + QBC(F)")
+        assert not run.exists()
+
+    def test_must_have_the_architecture(self, watch, run, model):
+        with pytest.raises(ValueError, match="architecture of the given model"):
+            learning(watch.reference, run, model=model, cutoff=4.0)
+
+
+class TestRounds:
+    @pytest.mark.parametrize("selection", ["MAXDIAG + RND", "MAXDIAG + QBC(E)", "MAXDIST + FEAT(LL)"])
+    def test_selects_and_trains(self, watch, run, selection):
+        calc = learning(watch.reference, run, selection=selection)
+        walk(copper(), calc, 6)
+        assert [row.round for row in rows(run)] == [0] * 4 + [1] * 3
+        assert all(row.prediction["forces"].shape == (4, 3) for row in rows(run) if row.round)
+        assert calc.learner.version == 2
+
+    @pytest.mark.parametrize("selection", ["MAXDET + GP(LL)", "MAXDET + GP(RP)", "LCMD + FEAT(RP)"])
+    def test_a_pool_of_copies_does_no_harm(self, watch, run, selection):
+        calc = learning(watch.reference, run, selection=selection, max_rounds=2)
+        atoms, there_and_back = copper(), 0.01
+        atoms.calc = calc
+        for _ in range(14):
+            atoms.positions[0, 0] += there_and_back
+            there_and_back *= -1
+            atoms.get_forces()
+        assert calc.learner.reason_to_finish
+        assert rows(run, "failed") == []
+
+    def test_the_next_best_replaces_what_failed(self, watch, run):
+        calc = learning(watch.reference, run)
+        walk(copper(), calc, 1)
+        watch.fail(2)
+        walk(copper(1), calc, 5)
+        assert [row.status for row in rows(run) if row.round == 1] == [
+            "failed",
+            "failed",
+            "done",
+            "done",
+            "done",
+        ]
+        assert log(run)[1]["failed"] == 2
+
+    def test_one_failure_does_not_stop_a_batch_of_one(self, watch, run):
+        calc = learning(watch.reference, run, batch_size=1)
+        walk(copper(), calc, 1)
+        watch.fail(2)
+        calc.learner.learn([copper(seed) for seed in range(1, 5)])
+        assert [row.status for row in rows(run) if row.round == 1] == ["failed", "failed", "done"]
+
+    def test_a_batch_that_fails_stops_it_and_is_not_tried_again(self, watch, run):
+        calc = learning(watch.reference, run)
+        walk(copper(), calc, 5)
+        watch.fail(1000)
+        with pytest.raises(BatchFailedError, match=r"all 3 .* of round 1 failed"):
+            walk(copper(1), calc, 1)
+        before = watch.calls
+        walk(copper(2), calc, 5)  # the pool is empty again
+        assert watch.calls == before
+        watch.fail(0)
+        walk(copper(3), calc, 1)
+        assert {row.round for row in rows(run, "done")} == {0, 2}
+
+    def test_frames_without_sense_are_left_out(self, watch, run):
+        calc = learning(watch.reference, run)
+        walk(copper(), calc, 1)
+        nonsense = copper()
+        nonsense.positions[1] = nonsense.positions[0] + 0.1
+        calc.learner.learn([nonsense, copper(1), copper(2), nonsense, copper(3)])
+        assert rows(run, "failed") == []
+        with pytest.raises(BatchFailedError, match=r"none of the 2 frames.*Cu0–Cu1"):
+            calc.learner.learn([nonsense, nonsense])
+
+    def test_the_log_and_the_events_agree_with_the_store(self, watch, run):
+        events = []
+        calc = learning(watch.reference, run, on_event=events.append, max_rounds=2)
+        walk(copper(), calc, 20)
+        reported = [event for event in events if isinstance(event, Round)]
+        assert [vars(event) for event in reported] == log(run)
+        assert [line["round"] for line in log(run)] == [0, 1, 2]
+        assert [line["labels"] for line in log(run)] == [4, 7, 10]
+        assert [line["pool"] for line in log(run)] == [0, 6, 6]
+        assert [event.reason for event in events if isinstance(event, Finished)] == [
+            "the budget of 2 rounds is spent"
+        ]
+        new = [row for row in rows(run) if row.round == 2]
+        errors = [row.prediction["forces"] - row.atoms.get_forces() for row in new]
+        assert log(run)[2]["force_mae"] == pytest.approx(np.abs(errors).mean())
+        assert log(run)[2]["force_rmse"] == pytest.approx(np.sqrt(np.square(errors).mean()))
+        energies = [row.prediction["energy"] - row.atoms.get_potential_energy() for row in new]
+        assert log(run)[2]["energy_mae"] == pytest.approx(np.abs(energies).mean() / 4)
+
+
+class TestTheEndOfLearning:
+    @pytest.mark.parametrize("limit", [2, 4, 6, 8])
+    def test_the_budget_of_labels_is_never_exceeded(self, watch, run, limit):
+        calc = learning(watch.reference, run, max_labels=limit)
+        walk(copper(), calc, 20)
+        assert len(rows(run, "done")) == limit == watch.calls
+        assert not calc.learner.is_learning
+
+    def test_given_labels_count(self, watch, run):
+        calc = learning(watch.reference, run, initial=[copper(9), *labelled(3), copper(8)], max_labels=4)
+        walk(copper(), calc, 10)
+        assert (len(rows(run)), watch.calls) == (4, 1)
+
+    def test_small_errors_before_training_end_it(self, watch, run):
+        calc = learning(watch.reference, run, convergence=Convergence(force_mae=1e3, rounds=2))
+        walk(copper(), calc, 30)
+        assert [line["round"] for line in log(run)] == [0, 1, 2]
+        assert "below 1000.0 eV/Å for 2 rounds" in calc.learner.reason_to_finish
+
+    def test_the_potential_is_fixed_then(self, watch, run):
+        calc = learning(watch.reference, run, max_rounds=1)
+        walk(copper(), calc, 6)
+        version, calls = calc.learner.version, watch.calls
+        walk(copper(1), calc, 20)
+        assert (calc.learner.version, watch.calls) == (version, calls)
+        gold = copper()
+        gold.numbers[0] = 79
+        with pytest.raises(
+            UnknownElementError, match="got also Au; they would be learned, but the budget of 1 rounds"
+        ):
+            walk(gold, calc, 1)
+
+
+class TestRestart:
+    def test_goes_on_without_a_calculation(self, watch, run):
+        with learning(watch.reference, run) as calc:
+            before = walk(copper(), calc, 7)[-1]
+        calls = watch.calls
+        events = []
+        with learning(watch.reference, run, on_event=events.append) as calc:
+            atoms = copper()
+            rng = np.random.default_rng(0)
+            for _ in range(6):
+                atoms.positions += 0.02 * rng.standard_normal(atoms.positions.shape)
+            atoms.calc = calc
+            assert atoms.get_potential_energy() == pytest.approx(before, abs=1e-6)
+            assert (watch.calls, events) == (calls, [])
+            walk(atoms, calc, 6)
+        assert watch.calls == calls + 3
+        assert [line["round"] for line in log(run)] == [0, 1, 2]
+
+    def test_takes_up_what_an_interruption_left(self, watch, run, monkeypatch):
+        calc = learning(watch.reference, run)
+        walk(copper(), calc, 5)
+        interrupt_after(calc, 2)
+        with pytest.raises(KeyboardInterrupt):
+            walk(copper(1), calc, 1)
+        assert [row.status for row in rows(run) if row.round == 1].count("pending") == 1
+        calc.learner._report = calc.learner._labels._report = lambda event: None
+        calls = watch.calls
+        walk(copper(2), calc, 1)  # the same calculator, as in a notebook
+        assert watch.calls == calls + 1
+        assert [line["labels"] for line in log(run)] == [4, 7]
+        assert rows(run, "pending") == []
+
+    @pytest.mark.parametrize("after", [1, 4])
+    def test_takes_up_an_interrupted_first_contact(self, watch, run, after):
+        calc = learning(watch.reference, run)
+        interrupt_after(calc, after)
+        with pytest.raises(KeyboardInterrupt):
+            walk(copper(), calc, 1)
+        calc.close()
+        done = len(rows(run, "done"))
+        assert done == after
+        calls = watch.calls
+        walk(copper(), learning(watch.reference, run), 1)
+        assert watch.calls - calls == 4 - done
+        assert [line["labels"] for line in log(run)] == [4]
+
+    def test_a_lower_budget_holds_for_what_was_begun(self, watch, run):
+        calc = learning(watch.reference, run)
+        interrupt_after(calc, 1)
+        with pytest.raises(KeyboardInterrupt):
+            walk(copper(), calc, 1)
+        calc.close()
+        walk(copper(), learning(watch.reference, run, max_labels=2), 10)
+        assert len(rows(run, "done")) == 2
+
+    def test_training_that_failed_is_repeated_without_labelling(self, watch, run, monkeypatch):
+        calc = learning(watch.reference, run)
+        walk(copper(), calc, 5)
+
+        def diverge(*args, **kwargs):
+            raise TrainingError("diverged")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(models, "train", diverge)
+            for _ in range(3):
+                with pytest.raises(TrainingError):
+                    walk(copper(1), calc, 1)
+        assert len(rows(run)) == 7
+        walk(copper(1), calc, 1)
+        assert len(rows(run)) == 7
+        assert [line["labels"] for line in log(run)] == [4, 7]
+
+    def test_a_lost_line_of_the_log_comes_back(self, watch, run):
+        with learning(watch.reference, run) as calc:
+            walk(copper(), calc, 6)
+        complete = (run / "rounds.jsonl").read_text()
+        (run / "rounds.jsonl").write_text(complete.splitlines(keepends=True)[0])
+        with learning(watch.reference, run) as calc:
+            walk(copper(), calc, 1)
+        assert (run / "rounds.jsonl").read_text() == complete
+
+    def test_a_lost_model_comes_back(self, watch, run):
+        with learning(watch.reference, run) as calc:
+            walk(copper(), calc, 6)
+        (run / "models" / "round-0001.npz").unlink()
+        calls = watch.calls
+        with learning(watch.reference, run) as calc:
+            walk(copper(), calc, 1)
+        assert (run / "models" / "round-0001.npz").exists()
+        assert watch.calls == calls
+        assert [line["round"] for line in log(run)] == [0, 1]
+
+    @pytest.mark.parametrize("change", [{"selection": "MAXDIAG + QBC(F)"}, {"seed": 1}, {"cutoff": 3.0}])
+    def test_other_settings_train_anew(self, watch, run, change):
+        with learning(watch.reference, run) as calc:
+            walk(copper(), calc, 6)
+            before = calc.learner.model
+        calls = watch.calls
+        with learning(watch.reference, run, **change) as calc:
+            walk(copper(), calc, 1)
+            model = calc.learner.model
+        assert watch.calls == calls
+        assert len(model.members) == (3 if "selection" in change else 1)
+        assert model.settings.cutoff == change.get("cutoff", 3.5)
+        assert not np.array_equal(model.members[0].parameters["beta"], before.parameters["beta"])
+
+    def test_a_higher_budget_goes_on(self, watch, run):
+        with learning(watch.reference, run, max_labels=4) as calc:
+            walk(copper(), calc, 8)
+        with learning(watch.reference, run, max_labels=6) as calc:
+            walk(copper(), calc, 8)
+        assert len(rows(run, "done")) == 6
+
+    @pytest.mark.parametrize("what", ["reference", "initial", "composition"])
+    def test_another_run_is_refused_by_name(self, watch, run, what):
+        with learning(watch.reference, run, initial=labelled(2)) as calc:
+            walk(copper(), calc, 1)
+        stored = (run / "settings.json").read_text()
+        reference = EMT if what == "reference" else watch.reference
+        initial = labelled(3) if what == "initial" else labelled(2)
+        atoms = copper(repeat=2) if what == "composition" else copper()
+        with (
+            learning(reference, run, initial=initial) as calc,
+            pytest.raises(RunFolderError, match=f"^{what}: the run in .* was started with"),
+        ):
+            walk(atoms, calc, 1)
+        assert (run / "settings.json").read_text() == stored
+        assert len(rows(run, "done")) == 2
+
+    def test_same_seed_same_run(self, watch, tmp_path):
+        energies = {}
+        for name, seed in [("a", 0), ("b", 0), ("c", 1)]:
+            with learning(watch.reference, tmp_path / name, seed=seed, max_rounds=2) as calc:
+                energies[name] = walk(copper(), calc, 20)
+        assert energies["a"] == energies["b"] != energies["c"]
+        a, b = (rows(tmp_path / name) for name in "ab")
+        for one, other in zip(a, b, strict=True):
+            np.testing.assert_array_equal(one.atoms.positions, other.atoms.positions)
+
+
+class TestClosed:
+    def test_predicts_on_and_learns_no_more(self, watch, run):
+        calc = learning(watch.reference, run)
+        walk(copper(), calc, 2)
+        calc.close()
+        calc.close()
+        walk(copper(1), calc, 20)
+        assert watch.calls == 4
+        with pytest.raises(LabellingError, match="the calculator is closed"):
+            calc.learner.learn([copper()])
+        gold = copper()
+        gold.numbers[0] = 79
+        with pytest.raises(UnknownElementError, match="the calculator is closed"):
+            walk(gold, calc, 1)
+
+    def test_cannot_begin(self, watch, run):
+        calc = learning(watch.reference, run)
+        calc.close()
+        with pytest.raises(LabellingError, match="the calculator is closed; make a new one"):
+            walk(copper(), calc, 1)
+
+    def test_what_cannot_be_sent_makes_no_folder(self, run):
+        handle = (number for number in range(3))
+        with pytest.raises(LabellingError, match="cannot be sent"):
+            learning(lambda: handle, run)
+        assert not run.exists()
+
+
+def test_selections_that_need_labels_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="without AE"):
+        LearnerSettings(selection="MAXDIAG + AE(F)")
+
+
+def test_a_round_needs_a_potential(watch, run):
+    learner = Learner(watch.reference, run, LearnerSettings(), executor="in-process")
+    with pytest.raises(RuntimeError, match="prepare it first"):
+        learner.learn([copper()])
+
+
+def test_settings_of_first_contact(watch, run):
+    walk(copper(), learning(watch.reference, run, first_contact=FirstContact(n_structures=1)), 1)
+    assert len(rows(run)) == 1
+
+
+def interrupt_after(calc, times):
+    left = [times]
+
+    def report(event):
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    calc.learner._labels._report = report
