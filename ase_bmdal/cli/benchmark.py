@@ -122,11 +122,8 @@ def _take_experiment(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
         for name in ("labels", "cutoff", "methods", "seeds", "recipe", *SIZES):
             if getattr(arguments, name) is None:
                 setattr(arguments, name, getattr(chosen, name))
-    missing = [
-        name
-        for name in ("data", "cutoff", "initial", "final", "batch", "methods")
-        if not getattr(arguments, name)
-    ]
+    needed = ("data", "cutoff", "initial", "final", "batch", "methods")
+    missing = [name for name in needed if getattr(arguments, name) is None]
     if missing:
         raise ValueError(f"expected {', '.join(missing)} or an --experiment, got none")
     return arguments.data, arguments.test_data

@@ -23,9 +23,9 @@ def read_structures(path: str) -> list[Atoms]:
 
     try:
         frames = list(read(path, ":"))
-    except OSError:
-        raise
     except Exception as error:  # each format of ASE has exceptions of its own
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
         raise ValueError(f"{path}: expected structures that ASE can read, got {error!r}") from error
     if not frames:
         raise ValueError(f"{path}: expected structures, found none")

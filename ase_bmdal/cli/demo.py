@@ -26,8 +26,8 @@ FRICTION = 0.02  # 1/fs
 CUTOFF = 5.0  # Å
 SELECTION = "LCMD + FEAT(RP)"
 BATCH_SIZE = 10
-POOL_SIZE = 100
-POOL_INTERVAL = 4
+POOL_SIZE = 1000  # spread over the simulation: conformers interchange once in a picosecond
+POOL_INTERVAL = 1
 STEPS = 5000
 MAX_LABELS = 100
 

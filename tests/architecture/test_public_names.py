@@ -1,0 +1,37 @@
+"""The public names are exactly those intended."""
+
+import pytest
+
+import ase_bmdal
+
+NAMES = {
+    "OnTheFlyCalculator",
+    "GMNNCalculator",
+    "train",
+    "load_model",
+    "features",
+    "select",
+    "COMBINATIONS",
+    "ModelSettings",
+    "TrainingSettings",
+    "Retraining",
+    "FirstContact",
+    "Convergence",
+    "LabellingSettings",
+}
+
+
+def test_names():
+    assert set(ase_bmdal.__all__) == NAMES
+    assert set(dir(ase_bmdal)) >= NAMES
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_each_can_be_had(name):
+    thing = getattr(ase_bmdal, name)
+    assert name == "COMBINATIONS" or thing.__doc__
+
+
+def test_no_other():
+    with pytest.raises(AttributeError, match="nonsense"):
+        ase_bmdal.nonsense  # noqa: B018

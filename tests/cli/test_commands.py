@@ -1,0 +1,104 @@
+"""Each command on a small case."""
+
+import json
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.calculators.lj import LennardJones
+from ase.io import write
+
+from ase_bmdal import GMNNCalculator, load_model
+from ase_bmdal.cli import main
+from ase_bmdal.structures.labels import label_of
+from tests.builders import model_for, rattled
+from tests.report.folders import made_up_run
+
+
+def _labelled(atoms, seed):
+    frame = rattled(atoms, seed)
+    frame.calc = LennardJones(sigma=0.8, epsilon=0.1)
+    frame.get_forces()
+    return label_of(frame).attach(frame)
+
+
+@pytest.fixture
+def data(tmp_path):
+    frames = [_labelled(molecule("H2O"), seed) for seed in range(6)]
+    write(tmp_path / "data.xyz", frames)
+    return tmp_path / "data.xyz"
+
+
+@pytest.fixture
+def model(tmp_path):
+    model_for([molecule("H2O")], hidden=(8,)).save(tmp_path / "model.npz")
+    return tmp_path / "model.npz"
+
+
+def test_evaluate_in_words_and_in_json(model, data, capsys):
+    assert main(["evaluate", str(model), str(data)]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("6 structures")
+    assert main(["evaluate", str(model), str(data), "--json"]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["structures"] == 6
+    assert f"{1000 * numbers['forces']['mae']:.2f}" in text
+    assert numbers["energy_per_atom"]["mae"] == pytest.approx(numbers["energy"]["mae"] / 3)
+    assert "stress" not in numbers
+
+
+def test_evaluate_says_what_the_calculator_says(model, data, capsys):
+    from ase.io import read
+
+    frames = read(data, ":")
+    truth = [frame.get_potential_energy() for frame in frames]
+    for frame in frames:
+        frame.calc = GMNNCalculator(model)
+    errors = np.subtract([frame.get_potential_energy() for frame in frames], truth)
+    main(["evaluate", str(model), str(data), "--json"])
+    assert json.loads(capsys.readouterr().out)["energy"]["mae"] == pytest.approx(np.abs(errors).mean())
+
+
+@pytest.mark.parametrize("method", ["LCMD + FEAT(LL)", "maxdiag+rnd", "MAXDIAG + AE(F)"])
+def test_select_prints_places_in_the_pool(method, model, data, capsys):
+    argv = ["select", str(model), "--train", str(data), "--pool", str(data), "--n", "3", "--method", method]
+    assert main(argv) == 0
+    first = capsys.readouterr().out.split()
+    assert len(set(first)) == 3
+    assert set(first) <= set("012345")
+    main(argv)
+    assert capsys.readouterr().out.split() == first
+
+
+def test_select_by_a_committee_needs_one(model, data, capsys):
+    argv = ["select", str(model), "--train", str(data), "--pool", str(data), "--n", "1"]
+    assert main([*argv, "--method", "MAXDIAG + QBC(E)"]) == 2
+    assert "committee" in capsys.readouterr().err
+
+
+def test_report_prints_and_draws(tmp_path, capsys):
+    path = made_up_run(tmp_path / "run")
+    assert main(["report", str(path)]) == 0
+    assert "8 labels, 1 failed" in capsys.readouterr().out
+    assert (path / "report.png").stat().st_size > 10_000
+
+
+@pytest.mark.integration
+def test_train_holds_out_and_says_so(data, tmp_path, capsys):
+    out = tmp_path / "new" / "trained.npz"
+    argv = ["train", str(data), "--valid", "0.34", "--cutoff", "3", "--epochs", "2", "--out", str(out)]
+    assert main(argv) == 0
+    captured = capsys.readouterr()
+    assert "4 training structures" in captured.out
+    assert "2 validation structures" in captured.out
+    assert captured.err == ""  # no progress unless at a terminal
+    assert load_model(out).settings.cutoff == 3.0
+
+
+def test_train_refuses_before_it_trains(data, tmp_path, capsys):
+    assert main(["train", str(data), "--out", str(tmp_path)]) == 2
+    assert "--out" in capsys.readouterr().err
+    assert main(["train", str(data), "--valid", "1.5", "--out", str(tmp_path / "m.npz")]) == 2
+    assert "[0, 1)" in capsys.readouterr().err
+    assert main(["train", str(data), "--cutoff", "-1", "--out", str(tmp_path / "m.npz")]) == 2
+    assert "cutoff" in capsys.readouterr().err

@@ -1,0 +1,130 @@
+"""The program as a user meets it: exit codes and what is on standard error."""
+
+import subprocess
+import sys
+
+import pytest
+from ase.build import molecule
+from ase.io import write
+
+from ase_bmdal import __version__
+from ase_bmdal.cli import main, program
+from ase_bmdal.cli.program import COMMANDS
+from tests.builders import model_for
+
+
+@pytest.fixture
+def unlabelled(tmp_path):
+    write(tmp_path / "unlabelled.xyz", [molecule("H2O"), molecule("H2O")])
+    return str(tmp_path / "unlabelled.xyz")
+
+
+def _fails(argv, capsys):
+    assert main(argv) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("ase-bmdal: error: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom ase_bmdal.cli import main\n"
+        "try:\n main(['--help'])\nexcept SystemExit:\n pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    loaded = {name.partition(".")[0] for name in run.stderr.split()}
+    assert not loaded & {"tensorflow", "ase", "numpy", "scipy", "pydantic", "matplotlib", "mpi4py"}
+    assert all(command.__name__.rpartition(".")[2] in run.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["demo"], ["train"], ["evaluate"], ["select"], ["report"], ["benchmark"]]
+)
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--help"])
+    assert end.value.code == 0
+    assert "usage: ase-bmdal" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"ase-bmdal {__version__}\n"
+
+
+@pytest.mark.parametrize("argv", [[], ["nonsense"], ["train", "x.xyz"], ["select", "m", "--n", "many"]])
+def test_wrong_usage(argv, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(argv)
+    assert end.value.code == 2
+    assert "error" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["evaluate", "m.npz", "missing.xyz"],
+        ["train", "missing.xyz", "--out", "m.npz"],
+        ["select", "m.npz", "--train", "missing.xyz", "--pool", "missing.xyz", "--n", "1"],
+        ["report", "missing.xyz"],
+    ],
+)
+def test_missing_data(argv, capsys):
+    assert "missing.xyz" in _fails(argv, capsys)
+
+
+@pytest.mark.parametrize("content", ["", "this is no structure\n", "2\n\nH 0 0 0\n"])
+def test_unreadable_data(content, tmp_path, capsys):
+    (tmp_path / "data.xyz").write_text(content)
+    assert "data.xyz" in _fails(["train", str(tmp_path / "data.xyz"), "--out", "m.npz"], capsys)
+
+
+def test_unlabelled_data(unlabelled, capsys):
+    message = _fails(["train", unlabelled, "--out", "m.npz"], capsys)
+    assert "structure 0" in message
+    assert "without an energy" in message
+
+
+def test_missing_and_broken_models(unlabelled, tmp_path, capsys):
+    arguments = ["--train", unlabelled, "--pool", unlabelled, "--n", "1"]
+    assert "found nothing" in _fails(["select", str(tmp_path / "m.npz"), *arguments], capsys)
+    (tmp_path / "m.npz").write_text("no model")
+    assert "model file" in _fails(["select", str(tmp_path / "m.npz"), *arguments], capsys)
+    assert "run folder" in _fails(["select", str(tmp_path), *arguments], capsys)
+
+
+def test_elements_the_model_does_not_know(unlabelled, tmp_path, capsys):
+    model_for([molecule("CO2")], hidden=(8,)).save(tmp_path / "m.npz")
+    arguments = ["--train", unlabelled, "--pool", unlabelled, "--n", "1"]
+    assert "H" in _fails(["select", str(tmp_path / "m.npz"), *arguments], capsys)
+
+
+@pytest.mark.parametrize(
+    ("method", "n", "expected"),
+    [("LCMD + XX", "1", "combination"), ("LCMD + FEAT(RP)", "3", "--n"), ("MAXDIAG + AE(E)", "1", "labels")],
+)
+def test_wrong_selections(method, n, expected, unlabelled, capsys):
+    arguments = ["--train", unlabelled, "--pool", unlabelled, "--n", n, "--method", method]
+    assert expected in _fails(["select", "m.npz", *arguments], capsys)
+
+
+def test_ctrl_c(monkeypatch, capsys):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program.report, "run", interrupt)
+    assert main(["report", "somewhere"]) == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
+
+
+def test_settings_are_named(tmp_path, capsys):
+    from ase_bmdal import ModelSettings
+
+    with pytest.raises(ValueError, match="cutoff") as error:
+        ModelSettings(cutoff=-1.0)
+    assert "cutoff: Input should be greater than" in program._one_line(error.value)

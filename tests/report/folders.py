@@ -1,0 +1,54 @@
+"""Run folders as a run leaves them, without a run."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+from ase.build import molecule
+
+from ase_bmdal.labelling.record import LabelRecord, failure
+from ase_bmdal.labelling.store import LabelStore
+from ase_bmdal.learner.events import Round
+from tests.builders import rattled
+
+
+def made_up_run(path, n_rounds=4, with_failure=True):
+    """Two labels in each round, their predictions better each time, and one failure."""
+    path.mkdir()
+    store, rng, rounds = LabelStore(path / "labels.db"), np.random.default_rng(0), []
+    for number in range(n_rounds):
+        frames = [rattled(molecule("H2O"), seed=10 * number + k) for k in range(2)]
+        forces = [rng.standard_normal((3, 3)) for _ in frames]
+        error = 0.5 / 2**number
+        store.add(
+            frames,
+            round=number,
+            source="pool",
+            predictions=[{"energy": -1.0, "forces": each + error} for each in forces] if number else None,
+            records=[LabelRecord(status="done", energy=-1.0, forces=each) for each in forces],
+        )
+        rounds.append(_round(number, error if number else None))
+    if with_failure:
+        record = failure("ValueError", "no\nconvergence " * 20, scratch="somewhere")
+        store.add([molecule("H2O")], round=n_rounds - 1, source="pool", records=[record])
+    (path / "rounds.jsonl").write_text("".join(json.dumps(asdict(each)) + "\n" for each in rounds))
+    (path / "settings.json").write_text(
+        json.dumps({"format": 1, "settings": {"architecture": {"cutoff": 5.0}}})
+    )
+    return path
+
+
+def _round(number, error):
+    return Round(
+        round=number,
+        labels=2 * number + 2,
+        failed=0,
+        new_labels=2,
+        pool=20,
+        force_mae=error,
+        force_rmse=error,
+        energy_mae=error,
+        select_seconds=0.1,
+        label_seconds=0.2,
+        train_seconds=0.3,
+    )
