@@ -86,9 +86,9 @@ def _read_by_ase(path: Path) -> Frames:
 
     try:
         structures = list(read(path, ":"))
-    except OSError:
-        raise
-    except Exception as error:  # each format of ASE has exceptions of its own
+    except Exception as error:  # each format of ASE has exceptions of its own, some of them an OSError
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise ValueError(f"expected structures that ASE can read, got {error!r}") from error
     found = labels_of(structures)
     with_forces = [label.forces is not None for label in found]

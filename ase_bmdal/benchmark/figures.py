@@ -63,7 +63,7 @@ def write_figures(folders: Sequence[Results], out: Path, unit: str = "kcal") -> 
         if len(batches) > 1:
             methods = list(dict.fromkeys(method for each in folders for method in each.methods))
             figures["batch"] = _against_batch(folders, quantity, methods)
-        paired = [m for m in largest.methods if _twin(m) in largest.methods]
+        paired = [m for m in largest.methods if m != _twin(m) and _twin(m) in largest.methods]
         if paired:
             several = [each for each in folders if set(paired) <= set(each.methods)]
             by_batch = len({results.settings["batch"] for results in several}) > 1
@@ -150,7 +150,8 @@ def _log_axes(axes: Any, x_ticks: Sequence[int]) -> None:
     for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
         decades = np.log10(high / low)
         subs: tuple[float, ...] = (1,) if decades > 2.5 else (1, 2, 5)
-        subs = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if decades < 0.7 else subs
+        if decades < 1.3:
+            subs = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if decades < 0.7 else (1, 2, 3, 5)
         axis.set_major_locator(LogLocator(subs=subs))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(NullLocator())

@@ -1,0 +1,129 @@
+"""Reading results back, tables and figures."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ase_bmdal.acquisition.combination import COMBINATIONS, Combination
+from ase_bmdal.benchmark.curves import KCAL_PER_MOL, Mean, read_results
+from ase_bmdal.benchmark.folder import ResultsFolder
+from ase_bmdal.benchmark.tables import errors_table, results_text
+from ase_bmdal.common.errors import RunFolderError
+from tests.benchmark.small import settings
+
+METHODS = ("MAXDIAG + RND", "LCMD + FEAT(LL)", "LCMD + FEAT(RP)")
+
+
+def record(method, seed, step, size, forces):
+    energy = {"mae": 0.1 * (seed + 1), "rmse": 0.2, "maxe": 0.5}
+    errors = {"energy": energy}
+    if forces:
+        errors["forces"] = {"mae": 1.0 / size + seed, "rmse": 2.0, "maxe": 3.0, "maxe_component": 4.0}
+    found = None if "RND" in method else {"pearson": 0.25, "spearman": None}
+    return {
+        "method": method,
+        "seed": seed,
+        "step": step,
+        "n_train": size,
+        "errors": errors,
+        "correlation": found,
+        "seconds": {"training": 2.0, "evaluation": 1.0},
+    }
+
+
+def write(path, methods=METHODS, seeds=(0, 1), **changes):
+    how = settings(**changes)
+    folder = ResultsFolder(path, how)
+    for method in methods:
+        for seed in seeds:
+            lines = [
+                json.dumps(record(method, seed, step, size, how.forces))
+                for step, size in enumerate(how.sizes)
+            ]
+            folder.curve(Combination.parse(method), seed).path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_means_and_standard_errors():
+    assert Mean.of([2.0]) == Mean(2.0, None, 1)
+    assert Mean.of([1.0, 2.0, 6.0]) == Mean(3.0, pytest.approx(np.std([1, 2, 6], ddof=1) / np.sqrt(3)), 3)
+
+
+def test_learning_curves_and_their_averages(tmp_path):
+    results = read_results(write(tmp_path))
+    assert results.methods == ["MAXDIAG + RND", "LCMD + FEAT(LL)", "LCMD + FEAT(RP)"]
+    curve = results.learning_curve("LCMD + FEAT(LL)", "errors", "forces", "mae")
+    assert list(curve) == results.sizes == [4, 6, 8]
+    assert curve[4] == Mean(0.75, pytest.approx(0.5), 2)
+    average = results.average("LCMD + FEAT(LL)", "errors", "forces", "mae")
+    assert average.value == pytest.approx(np.mean([1 / 4, 1 / 6, 1 / 8]) + 0.5)
+    assert results.learning_curve("MAXDIAG + RND", "correlation", "pearson") == {}
+
+
+def test_unfinished_curves_are_not_averaged(tmp_path):
+    write(tmp_path, METHODS[:1], (0,))
+    (path,) = tmp_path.glob("*.jsonl")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    results = read_results(tmp_path)
+    assert results.average(METHODS[0], "errors", "forces", "mae") is None
+    assert "| 6 | MAXDIAG + RND | 1 |" in results_text(results)
+
+
+def test_tables_are_in_the_unit_asked_for(tmp_path):
+    results = read_results(write(tmp_path))
+    line = f"| 4 | LCMD + FEAT(LL) | 2 | {0.75 / KCAL_PER_MOL:.2f} ± {0.5 / KCAL_PER_MOL:.2f} |"
+    assert line in errors_table(results, "forces", "kcal")
+    assert "| 4 | LCMD + FEAT(LL) | 2 | 750 ± 500 |" in errors_table(results, "forces", "meV")
+    only = errors_table(results, "forces", "kcal", sizes=[8])
+    assert "| 8 |" in only
+    assert "| 4 |" not in only
+    text = results_text(results)
+    assert text.count("MAXE, component") == 2
+    assert "| 0.25 ± 0.00 | – |" in text
+    assert "| MAXDIAG + RND | 2.00 | 1.00 | – | – | – |" in text
+
+
+def test_tables_of_energies_only(tmp_path):
+    text = results_text(read_results(write(tmp_path, forces=False)))
+    assert "forces" not in text
+    assert "Pearson" in text
+
+
+def test_figures(tmp_path):
+    from ase_bmdal.benchmark.figures import write_figures
+
+    folders = [read_results(write(tmp_path / str(batch), batch=batch)) for batch in (1, 2)]
+    names = {path.name for path in write_figures(folders, tmp_path / "figures")}
+    assert names == {
+        f"{a}-{b}.png" for a in ("learning", "batch", "feature-maps") for b in ("forces", "energy")
+    }
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == names
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "figures").iterdir())
+
+
+def test_figures_of_one_method_and_seed(tmp_path):
+    from ase_bmdal.benchmark.figures import write_figures
+
+    results = read_results(write(tmp_path, METHODS[:1], (0,), forces=False))
+    assert [path.name for path in write_figures([results], tmp_path)] == ["learning-energy.png"]
+
+
+def test_every_method_has_a_line_of_its_own(tmp_path):
+    from ase_bmdal.benchmark.figures import Plot, draw
+
+    results = read_results(write(tmp_path, COMBINATIONS, (0,)))
+    curves = {method: results.learning_curve(method, "errors", "forces", "mae") for method in COMBINATIONS}
+    figure = draw(Plot(lambda name: curves, "number of labels"), "forces", "kcal")
+    looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
+    assert len(looks) == 15
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(COMBINATIONS)
+
+
+def test_refuses_folders_without_results(tmp_path):
+    with pytest.raises(RunFolderError, match="expected results of a benchmark"):
+        read_results(tmp_path)
+    ResultsFolder(tmp_path, settings())
+    with pytest.raises(RunFolderError, match="found no finished step"):
+        read_results(tmp_path)

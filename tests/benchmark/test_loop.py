@@ -1,0 +1,226 @@
+"""The loop: all methods, resumed after any kill, results guarded."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ase_bmdal.acquisition.combination import COMBINATIONS, Combination
+from ase_bmdal.benchmark.folder import Curve, ResultsFolder, slug
+from ase_bmdal.benchmark.loop import Learning, StepDone, make_task, run_benchmark
+from ase_bmdal.common.errors import FolderInUseError, RunFolderError
+from ase_bmdal.potential.settings import TrainingSettings
+from tests.benchmark.small import ARCHITECTURE, frames, settings
+
+ROOT = Path(__file__).parent.parent.parent
+RND, LCMD, QBC = (Combination.parse(n) for n in ("MAXDIAG + RND", "LCMD + FEAT(RP)", "MAXDIAG + QBC(F)"))
+TWO_STEPS = settings(final=6)
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ase_bmdal.acquisition.combination import Combination
+from ase_bmdal.benchmark.loop import Learning, run_benchmark
+from ase_bmdal.potential.settings import TrainingSettings
+from tests.benchmark.small import ARCHITECTURE, frames, settings
+
+out, kind, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+seen = 0
+
+def listen(event):
+    global seen
+    seen += type(event).__name__ == kind
+    if seen == count:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+methods = [Combination.parse("MAXDIAG + RND"), Combination.parse("LCMD + FEAT(RP)")]
+run_benchmark(settings(), frames(), None, methods, [3], out, listen)
+"""
+
+
+def lines(folder):
+    """Everything but the seconds, by file."""
+    found = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        found[path.name] = [{k: v for k, v in each.items() if k != "seconds"} for each in records]
+    return found
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    out = tmp_path_factory.mktemp("benchmark") / "results"
+    events = []
+    run_benchmark(settings(), frames(), None, [RND, LCMD], [3], out, events.append)
+    return out, events
+
+
+@pytest.fixture(scope="module")
+def every_method(tmp_path_factory):
+    out = tmp_path_factory.mktemp("benchmark") / "every"
+    run_benchmark(TWO_STEPS, frames(), None, [Combination.parse(n) for n in COMBINATIONS], [0], out)
+    return out
+
+
+def test_files_and_events(uninterrupted):
+    out, events = uninterrupted
+    assert sorted(lines(out)) == ["lcmd-feat-rp-seed-3.jsonl", "maxdiag-rnd-seed-3.jsonl"]
+    done = [event for event in events if isinstance(event, StepDone)]
+    assert [(each.done, each.of) for each in done] == [(n, 6) for n in range(1, 7)]
+    assert done[-1].seconds_left == 0 < done[0].seconds_left
+    epochs = [event for event in events if isinstance(event, Learning)]
+    assert len(epochs) == 3 * (1 + 2 * 2)  # the first potential is trained once for both methods
+    assert (epochs[-1].n_train, epochs[-1].epoch, epochs[-1].of) == (8, 3, 3)
+
+
+def test_records(uninterrupted):
+    split = make_task(settings(), frames(), None, 3).split
+    for records in lines(uninterrupted[0]).values():
+        known = split.initial.tolist()
+        for record, size in zip(records, (4, 6, 8), strict=True):
+            assert record["n_train"] == size == len(known)
+            assert record["n_pool"] == 22 + 4 - size
+            assert (record["n_valid"], record["n_test"], record["seed"]) == (4, 10, 3)
+            assert set(record["errors"]["forces"]) == {"mae", "rmse", "maxe", "maxe_component"}
+            assert set(record["picked"]) <= set(split.pool.tolist()) - set(known)
+            known += record["picked"]
+        assert records[-1]["picked"] == []
+
+
+@pytest.mark.parametrize(("kind", "count"), [("Learning", 2), ("Learning", 5), ("StepDone", 4)])
+def test_goes_on_after_a_kill(uninterrupted, tmp_path, kind, count):
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "results"), kind, str(count)]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
+    assert killed.returncode == -9, killed.stderr
+    before = lines(tmp_path / "results")
+    steps = []
+    run_benchmark(
+        settings(), frames(), None, [RND, LCMD], [3], tmp_path / "results",
+        lambda event: steps.append(event) if isinstance(event, StepDone) else None,
+    )  # fmt: skip
+    assert len(steps) == 6 - sum(map(len, before.values()))
+    assert lines(tmp_path / "results") == lines(uninterrupted[0])
+    if kind == "StepDone":
+        assert sum(map(len, before.values())) == count
+
+
+def test_nothing_is_computed_twice(uninterrupted):
+    out, _ = uninterrupted
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    events = []
+    run_benchmark(settings(), frames(), None, [LCMD, RND, LCMD], [3, 3], out, events.append)
+    assert events == []
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_all_methods_begin_alike(every_method):
+    found = lines(every_method)
+    assert len(found) == 15
+    first = {records[0]["method"]: records[0] for records in found.values()}
+    assert sorted(first) == sorted(COMBINATIONS)
+    for kind in ("QBC", ""):
+        errors = [r["errors"] for m, r in first.items() if ("QBC" in m) == bool(kind)]
+        assert all(each == errors[0] for each in errors)
+    assert all(len(set(records[0]["picked"])) == 2 for records in found.values())
+    assert sorted(p.name for p in (every_method / "models").iterdir()) == [
+        "first-1-seed-0.npz",
+        "first-3-seed-0.npz",
+    ]
+
+
+def test_correlations_of_all_methods(every_method):
+    for records in lines(every_method).values():
+        for record in records:
+            found = record["correlation"]
+            if record["method"] == str(RND):
+                assert found is None
+                continue
+            assert -1 <= found["pearson"] <= 1
+            assert ("pearson_root" in found) == ("GP" in record["method"])
+            if record["method"] == "MAXDIAG + AE(F)":
+                assert found["pearson"] == pytest.approx(1)
+            assert record["n_models"] == (3 if "QBC" in record["method"] else 1)
+
+
+def test_energies_only(tmp_path):
+    how = settings(final=6, forces=False)
+    methods = [Combination.parse(name) for name in ("MAXDIAG + AE(E)", "MAXDIST + GP(LL)")]
+    run_benchmark(how, frames(forces=False), None, methods, [0], tmp_path)
+    for records in lines(tmp_path).values():
+        assert [set(record["errors"]) for record in records] == [{"energy"}] * 2
+    assert records[0]["method"] == "MAXDIST + GP(LL)"
+    assert lines(tmp_path)["maxdiag-ae-e-seed-0.jsonl"][0]["correlation"]["pearson"] == pytest.approx(1)
+
+
+def test_a_test_set_of_its_own(uninterrupted, tmp_path):
+    how = settings(initial=4, final=4, test=None, test_data="more water")
+    run_benchmark(how, frames(20), frames(5), [RND], [0], tmp_path)
+    (records,) = lines(tmp_path).values()
+    assert (records[0]["n_test"], records[0]["n_pool"]) == (5, 12)
+
+
+def test_refuses_methods_without_their_labels(tmp_path):
+    ae = Combination.parse("MAXDIAG + AE(F)")
+    with pytest.raises(ValueError, match=r"MAXDIAG \+ AE\(F\) compares with forces"):
+        run_benchmark(settings(forces=False), frames(forces=False), None, [ae], [0], tmp_path)
+    with pytest.raises(ValueError, match="expected forces in the test file, got energies only"):
+        run_benchmark(settings(), frames(), frames(5, forces=False), [RND], [0], tmp_path)
+    with pytest.raises(ValueError, match="at least one method and one seed"):
+        run_benchmark(settings(), frames(), None, [], [0], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"batch": 4}, "batch: .* were made with 2, got 4"),
+        ({"data": "wine"}, "data: .* water, got wine"),
+        ({"architecture": replace(ARCHITECTURE, cutoff=4.5)}, r"architecture\.cutoff: .* 4\.0, got 4\.5"),
+        ({"training": TrainingSettings(epochs=3, batch_size=1)}, r"training\.batch_size: .* 2, got 1"),
+    ],
+)
+def test_refuses_results_of_another_setting(uninterrupted, changes, text):
+    out, _ = uninterrupted
+    before = lines(out)
+    with pytest.raises(RunFolderError, match=text):
+        run_benchmark(settings(**changes), frames(), None, [RND], [4], out)
+    assert lines(out) == before
+
+
+def test_refuses_broken_results(tmp_path):
+    curve = ResultsFolder(tmp_path, settings()).curve(RND, 0)
+    curve.append({"step": 0})
+    assert Curve(curve.path).read() == [{"step": 0}]
+    curve.append({"step": 2})
+    with pytest.raises(RunFolderError, match="expected step 1 in line 2, got 2"):
+        curve.read()
+    curve.path.write_text('{"step": 0}\n{"st')
+    with pytest.raises(RunFolderError, match="line 2 is no record"):
+        curve.read()
+    (tmp_path / "settings.json").unlink()
+    with pytest.raises(RunFolderError, match=r"expected settings\.json beside the results"):
+        ResultsFolder(tmp_path, settings())
+
+
+def test_refuses_results_of_a_newer_version(tmp_path):
+    ResultsFolder(tmp_path, settings())
+    file = tmp_path / "settings.json"
+    file.write_text(file.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(RunFolderError, match="newer version"):
+        ResultsFolder(tmp_path, settings())
+
+
+def test_a_curve_has_one_writer(tmp_path):
+    folder = ResultsFolder(tmp_path, settings())
+    with folder.curve(RND, 0).lock():
+        with pytest.raises(FolderInUseError, match="maxdiag-rnd-seed-0"), folder.curve(RND, 0).lock():
+            pass
+        with folder.curve(RND, 1).lock():
+            pass
+
+
+def test_files_of_different_methods_differ():
+    assert len({slug(Combination.parse(name)) for name in COMBINATIONS}) == 15
