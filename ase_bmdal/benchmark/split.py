@@ -53,18 +53,18 @@ def make_split(settings: BenchmarkSettings, n_data: int, n_test_file: int | None
         test = stream(seed, "test").permutation(n_test_file)[:n_test]
     held = settings.initial + settings.valid
     n_pool = len(order) - held if settings.pool is None else settings.pool
-    needed = held + max(n_pool, settings.final - settings.initial)
-    if needed > len(order) or n_test < 1:
+    n_added = settings.final - settings.initial
+    if held + max(n_pool, n_added) > len(order) or n_test < 1:
         raise ValueError(
             f"expected sizes that fit {n_data} structures, got {settings.initial} initial, {settings.valid} valid, "
             f"{n_pool} in the pool, {n_test} to test, {settings.final} in the end"
         )
-    initial, valid, pool, _ = np.split(order, np.cumsum([settings.initial, settings.valid, n_pool]))
-    if len(pool) < settings.final - settings.initial:
+    if n_pool < n_added:
         raise ValueError(
-            f"pool: expected at least {settings.final - settings.initial} structures to grow from "
-            f"{settings.initial} to {settings.final}, got {len(pool)}"
+            f"pool: expected at least {n_added} structures to grow from {settings.initial} to {settings.final}, "
+            f"got {n_pool}"
         )
+    initial, valid, pool, _ = np.split(order, np.cumsum([settings.initial, settings.valid, n_pool]))
     return Split(initial, valid, pool, test)
 
 
