@@ -61,10 +61,11 @@ def run(arguments: argparse.Namespace) -> None:
     start = time.perf_counter()
     print(
         f"{MOLECULE}, {arguments.steps} steps of {TIMESTEP} fs at {TEMPERATURE} K, reference {METHOD}, "
-        f"{arguments.selection}; run folder {arguments.directory}"
+        f"{arguments.selection}; run folder {arguments.directory}",
+        flush=True,
     )
     if (arguments.directory / "labels.db").exists():
-        print("This folder holds a run already: it is taken up where it ended.")
+        print("This folder holds a run already: it is taken up where it ended.", flush=True)
     pairs, text = put_to_the_test(learn(arguments), arguments.seed)
     n_labels = draw(arguments.directory / FIGURE, pairs)
     print(text)
