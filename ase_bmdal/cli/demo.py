@@ -54,10 +54,8 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Simulate, test, draw."""
-    require("tblite", "matplotlib")
-    if arguments.steps < 1:
-        raise ValueError(f"--steps: expected at least 1, got {arguments.steps}")
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # GFN2-xTB of nine atoms is slower on more
+    _check(arguments)
     start = time.perf_counter()
     print(
         f"{MOLECULE}, {arguments.steps} steps of {TIMESTEP} fs at {TEMPERATURE} K, reference {METHOD}, "
@@ -70,6 +68,17 @@ def run(arguments: argparse.Namespace) -> None:
     n_labels = draw(arguments.directory / FIGURE, pairs)
     print(text)
     print(f"{n_labels} labels, {time.perf_counter() - start:.0f} s; figure: {arguments.directory / FIGURE}")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from ase_bmdal.acquisition.combination import Combination
+
+    require("tblite", "matplotlib")
+    Combination.parse(arguments.selection)
+    for name in ("steps", "max_labels"):
+        if getattr(arguments, name) < 1:
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option}: expected at least 1, got {getattr(arguments, name)}")
 
 
 def reference() -> Any:

@@ -61,7 +61,10 @@ def _one_line(error: BaseException) -> str:
 
     texts = [str(error)]
     if isinstance(error, ValidationError):
-        texts = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        texts = [
+            ": ".join([*map(str, each["loc"]), each["msg"].removeprefix("Value error, ")])
+            for each in error.errors()
+        ]
     elif isinstance(error, OSError) and error.strerror and error.filename is not None:
         texts = [f"{error.filename}: {error.strerror}"]
     return " ".join("; ".join(texts).split()) or type(error).__name__

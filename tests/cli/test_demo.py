@@ -32,8 +32,12 @@ def test_runs_and_is_taken_up(tmp_path):
     assert "10 labels" in again.stdout
 
 
-def test_refuses_wrong_arguments(tmp_path):
-    run = _demo(tmp_path, "--steps", "0")
+@pytest.mark.parametrize(
+    ("option", "value"), [("--steps", "0"), ("--max-labels", "0"), ("--selection", "LCMD + MORE")]
+)
+def test_refuses_wrong_arguments(tmp_path, option, value):
+    run = _demo(tmp_path, option, value)
     assert run.returncode == 2
-    assert run.stderr == "ase-bmdal: error: --steps: expected at least 1, got 0\n"
+    assert run.stdout == ""
+    assert run.stderr.startswith("ase-bmdal: error: ")
     assert not any(tmp_path.iterdir())
