@@ -20,6 +20,7 @@ def _demo(folder, *arguments):
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(600)
 def test_runs_and_is_taken_up(tmp_path):
     first = _demo(tmp_path, "--steps", "4", "--max-labels", "10")
     assert first.returncode == 0, first.stderr
