@@ -5,7 +5,7 @@ The tensors `u⊗u` and `u⊗u⊗u` are symmetric. Only their 6 and 10 different
 """
 
 from collections import Counter
-from functools import lru_cache
+from functools import cache
 from itertools import combinations_with_replacement
 from math import factorial, prod
 
@@ -56,6 +56,9 @@ def gaussian_moments(
 def invariants(moments: tf.Tensor) -> tf.Tensor:
     """All contractions of up to three moments to scalars (method, section 1, table).
 
+    Atoms stand in the last axis meanwhile: each contraction is then an elementwise product and a sum, which the
+    compiler fuses and vectorises over atoms.
+
     Parameters
     ----------
     moments
@@ -71,45 +74,42 @@ def invariants(moments: tf.Tensor) -> tf.Tensor:
     Zaverkin and Kästner, J. Chem. Theory Comput. 2020, 16, 5410.
     """
     n = moments.shape[1]
-    first, second, pair, triple = _channel_indices(n)
-    weight = {rank: tf.constant(MULTIPLICITY[rank], moments.dtype) for rank in (2, 3)}
-    psi0, psi1, psi2, psi3 = moments[..., 0], moments[..., 1:4], moments[..., 4:10], moments[..., 10:20]
-    full2 = tf.gather(psi2, _FULL2, axis=2)  # [A, N_r, (i j)], 9
-    split3 = tf.reshape(tf.gather(psi3, _SPLIT3, axis=2), (-1, 3 * n, 6))  # [A, (r k), (i j)], k of 3
+    first, second, triple = _channels(n)
+    weight2, weight3 = (tf.constant(MULTIPLICITY[rank][:, None], moments.dtype) for rank in (2, 3))
+    psi = tf.transpose(moments, (1, 2, 0))  # [N_r, 20, A]
+    psi0, psi1, psi2, psi3 = psi[:, 0], psi[:, 1:4], psi[:, 4:10], psi[:, 10:20]
+    full2 = tf.gather(psi2, _FULL2, axis=1)  # [N_r, (i j), A]
+    square2 = tf.reshape(full2, (n, 3, 3, -1))
+    split3 = tf.reshape(tf.gather(psi3, _SPLIT3, axis=1), (n, 3, 6, -1))  # [N_r, k, (i j), A], 6 of (i j)
 
-    def dots(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(a, b, transpose_b=True)
+    def pairs(left: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Channels r and s of every pair r <= s."""
+        return tf.gather(left, first), tf.gather(right, second)
 
-    def flat(a: tf.Tensor, columns: int) -> tf.Tensor:
-        return tf.reshape(a, (-1, columns))
+    def square(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+        r, s = pairs(left, right)
+        return tf.reduce_sum(r * s, axis=1)
 
-    squares = [dots(psi1, psi1), dots(psi2 * weight[2], psi2), dots(psi3 * weight[3], psi3)]
-    matrix = tf.reshape(full2, (-1, n, 3, 3))
-    product22 = tf.gather(matrix, first, axis=1) @ tf.gather(matrix, second, axis=1)
-    outer11 = _symmetric_outer(tf.gather(psi1, first, axis=1), tf.gather(psi1, second, axis=1)) * weight[2]
-    product33 = tf.reshape(dots(split3 * weight[2], split3), (-1, n, 3, n, 3))
-    product33 = tf.gather(flat_channels(tf.transpose(product33, (0, 1, 3, 2, 4)), n, 9), pair, axis=1)
-    product32 = tf.reshape(dots(split3 * weight[2], psi2), (-1, n, 3, n))
-    product32 = flat_channels(tf.transpose(product32, (0, 1, 3, 2)), n, 3)
-    n_pairs = len(pair)
-    return tf.concat(
-        [
-            psi0,
-            *(tf.gather(flat(square, n * n), pair, axis=1) for square in squares),
-            tf.gather(
-                flat(dots(tf.reshape(product22, (-1, n_pairs, 9)), full2), n_pairs * n), triple, axis=1
-            ),
-            flat(dots(outer11, psi2), n_pairs * n),
-            flat(dots(product33, full2), n_pairs * n),
-            flat(dots(product32, psi1), n**3),
-        ],
-        axis=1,
-    )
+    def contract(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+        """[L, c, A] and [N_r, c, A] to [L · N_r, A]."""
+        return tf.reshape(tf.reduce_sum(left[:, None] * right, axis=2), (left.shape[0] * n, -1))
 
-
-def flat_channels(tensor: tf.Tensor, n_radial: int, components: int) -> tf.Tensor:
-    """Join two axes of radial channels into one: [A, N_r, N_r, ...] to [A, N_r², components]."""
-    return tf.reshape(tensor, (-1, n_radial * n_radial, components))
+    r, s = pairs(square2, square2)
+    product22 = tf.reduce_sum(r[:, :, :, None] * s[:, None], axis=2)  # [pairs, i, k, A]
+    r, s = pairs(split3 * weight2, split3)
+    product33 = tf.reduce_sum(r[:, :, None] * s[:, None], axis=3)  # [pairs, k, l, A]
+    product32 = tf.reduce_sum((split3 * weight2)[:, None] * psi2[:, None], axis=3)  # [r, s, k, A]
+    rows = [
+        psi0,
+        square(psi1, psi1),
+        square(psi2 * weight2, psi2),
+        square(psi3 * weight3, psi3),
+        tf.gather(contract(tf.reshape(product22, (len(first), 9, -1)), full2), triple),
+        contract(_symmetric_outer(*pairs(psi1, psi1)) * weight2, psi2),
+        contract(tf.reshape(product33, (len(first), 9, -1)), full2),
+        contract(tf.reshape(product32, (n * n, 3, -1)), psi1),
+    ]
+    return tf.transpose(tf.concat(rows, axis=0))
 
 
 def _monomials(unit: tf.Tensor) -> tf.Tensor:
@@ -121,21 +121,19 @@ def _monomials(unit: tf.Tensor) -> tf.Tensor:
 
 
 def _symmetric_outer(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Symmetric part of `a⊗b`, its 6 components."""
+    """Symmetric part of `a⊗b`, its 6 components: [pairs, 3, A] twice to [pairs, 6, A]."""
     i, j = np.array(SYMMETRIC[2]).T
-    return 0.5 * (
-        tf.gather(a, i, axis=2) * tf.gather(b, j, axis=2) + tf.gather(a, j, axis=2) * tf.gather(b, i, axis=2)
-    )
+    a_i, a_j, b_i, b_j = (tf.gather(*which, axis=1) for which in ((a, i), (a, j), (b, i), (b, j)))
+    return 0.5 * (a_i * b_j + a_j * b_i)
 
 
-@lru_cache
-def _channel_indices(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Channels r and s of each pair r <= s; where (r, s) stands in n², and where (r, s, t) in pairs · n."""
+@cache
+def _channels(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Channels r and s of each pair r <= s, and where each triple r <= s <= t stands among pairs · n."""
     pairs = list(combinations_with_replacement(range(n), 2))
     first, second = np.array(pairs).T
     triples = combinations_with_replacement(range(n), 3)
-    triple = np.array([pairs.index((r, s)) * n + t for r, s, t in triples])
-    return first, second, first * n + second, triple
+    return first, second, np.array([pairs.index((r, s)) * n + t for r, s, t in triples])
 
 
 def _place(*component: int) -> int:
