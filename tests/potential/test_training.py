@@ -1,0 +1,288 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.emt import EMT
+
+from ase_bmdal.common.errors import TrainingError
+from ase_bmdal.common.randomness import stream
+from ase_bmdal.potential.adam import adam, initial_state
+from ase_bmdal.potential.dataset import Dataset
+from ase_bmdal.potential.fit import fit
+from ase_bmdal.potential.gmnn import Committee
+from ase_bmdal.potential.loss import compiled_losses
+from ase_bmdal.potential.network import initial_parameters
+from ase_bmdal.potential.regression import fit_reference, rebase
+from ase_bmdal.potential.settings import LearningRates, ModelSettings, TrainingSettings
+from ase_bmdal.potential.training import train
+from ase_bmdal.structures.labels import Label, label_of, labels_of
+from tests.builders import random_model, rattled
+
+TINY = ModelSettings(hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5)
+DOUBLE = ModelSettings(hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5, dtype="float64")
+
+
+@pytest.fixture(autouse=True)
+def not_compiled(request):
+    tf.config.run_functions_eagerly(request.node.name != "test_learns_clearly_more_than_the_mean")
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def cell(seed, by=0.1, symbols="Cu4"):
+    atoms = Atoms(
+        symbols,
+        scaled_positions=[[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]],
+        cell=[3.6] * 3,
+        pbc=True,
+    )
+    atoms.rattle(by, seed=seed)
+    atoms.set_cell(atoms.cell * (1 + 0.02 * np.sin(seed)), scale_atoms=True)
+    return atoms
+
+
+def labelled(atoms, *properties):
+    atoms = atoms.copy()
+    atoms.calc = EMT()
+    wanted = properties or ("energy", "forces", *(["stress"] if atoms.pbc.all() else []))
+    return Label(**{name: atoms.calc.get_property(name, atoms) for name in wanted}).attach(atoms)
+
+
+def crystals(n, *properties, first=0):
+    return [labelled(cell(seed), *properties) for seed in range(first, first + n)]
+
+
+def water(n):
+    return [labelled(rattled(molecule("H2O"), seed)) for seed in range(n)]
+
+
+def same(a, b, tolerance=0.0):
+    for one, other in zip(a.members, b.members, strict=True):
+        for name, values in one.parameters.items():
+            np.testing.assert_allclose(values, other.parameters[name], atol=tolerance, rtol=tolerance)
+
+
+class TestLoss:
+    def test_equals_the_formula(self):
+        structures = [
+            *crystals(2),
+            *water(2),
+            labelled(cell(5), "energy"),
+            labelled(cell(6), "energy", "forces"),
+        ]
+        model = random_model([1, 8, 29], hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5)
+        how = TrainingSettings(energy_weight=0.7, force_weight=3.0, stress_weight=0.3)
+        reference = fit_reference(structures, [label.energy for label in labels_of(structures)])
+        rebased = rebase(model, reference, model.parameters)
+        data = Dataset(structures, labels_of(structures), reference, model.settings, how)
+        found = np.empty(len(structures))
+        for members, arrays, targets in data.minibatches(4):
+            found[members] = compiled_losses(model.settings, True)(rebased.tensors, arrays, targets)[
+                : len(members)
+            ]
+        np.testing.assert_allclose(found, [self.formula(model, atoms) for atoms in structures], rtol=1e-8)
+
+    def formula(self, model, atoms):
+        [predicted], label = model.predict([atoms]), label_of(atoms)
+        loss = 0.7 * (predicted.energy - label.energy) ** 2
+        if label.forces is not None:
+            loss += 3.0 / 3 * ((predicted.forces - label.forces) ** 2).sum()
+        if label.stress is not None:
+            error = (predicted.stress - label.stress) * atoms.get_volume()
+            loss += 0.3 * ((error[:3] ** 2).sum() + 2 * (error[3:] ** 2).sum())
+        return loss
+
+
+class TestRegression:
+    def test_finds_the_energies_of_free_atoms(self):
+        structures = [Atoms("HO"), Atoms("H2O"), Atoms("H2")]
+        reference = fit_reference(structures, [-3.0, -4.0, -2.0])
+        np.testing.assert_allclose(reference.atomic_energies, [-1, -2])
+        assert reference.of(Atoms("H2O2")) == pytest.approx(-6)
+        assert (reference.elements, reference.energy_scale) == ((1, 8), 0.01)
+
+    def test_one_composition_has_the_solution_of_least_norm(self):
+        reference = fit_reference([Atoms("H2O")] * 4, [-10.0] * 4)
+        np.testing.assert_allclose(reference.atomic_energies, [-4, -2])
+
+    def test_the_scale_is_the_residual_per_atom(self):
+        reference = fit_reference([Atoms("H2")] * 2, [-1.0, 1.0])
+        assert reference.energy_scale == pytest.approx(0.5)
+
+    def test_known_elements_keep_a_place(self):
+        reference = fit_reference([Atoms("O2")], [-4.0], known_elements=(1, 29))
+        assert reference.elements == (1, 8, 29)
+        np.testing.assert_allclose(reference.atomic_energies, [0, -2, 0])
+
+    def test_rebase_predicts_the_same(self):
+        structures = [*crystals(2), cell(3)]
+        model = random_model([29], hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5)
+        reference = fit_reference([Atoms("AuCu"), Atoms("H")], [5.0, 3.0], model.elements)
+        fresh = initial_parameters(model.settings, 3, stream(0, "fresh"))
+        rebased = rebase(model, reference, fresh)
+        assert rebased.elements == (1, 29, 79)
+        for one, other in zip(model.predict(structures), rebased.predict(structures), strict=True):
+            assert one.energy == pytest.approx(other.energy, abs=1e-9)
+            np.testing.assert_allclose(one.forces, other.forces, atol=1e-9)
+
+
+class TestAdam:
+    def test_equals_numpy(self):
+        rng = np.random.default_rng(0)
+        x, rates = {"w": rng.normal(size=3), "beta": rng.normal(size=2)}, {"w": 0.1, "beta": 0.03}
+        state = initial_state({name: tf.constant(value) for name, value in x.items()})
+        mean, square = ({name: np.zeros_like(value) for name, value in x.items()} for _ in range(2))
+        for step in range(1, 6):
+            gradients = {name: rng.normal(size=value.shape) for name, value in x.items()}
+            state = adam(state, {name: tf.constant(value) for name, value in gradients.items()}, rates)
+            for name, g in gradients.items():
+                mean[name] = 0.9 * mean[name] + 0.1 * g
+                square[name] = 0.999 * square[name] + 0.001 * g**2
+                size = rates[name] * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+                x[name] = x[name] - size * mean[name] / (np.sqrt(square[name]) + 1e-7)
+        for name, value in x.items():
+            np.testing.assert_allclose(state.parameters[name], value, rtol=1e-5)
+
+    def test_groups_have_their_rates(self):
+        rates = LearningRates(network=1.0, beta=2.0, shift=3.0, scale=4.0)
+        assert [rates.of(name) for name in ("w1", "b0", "beta", "shift", "scale")] == [1, 1, 2, 3, 4]
+
+
+class TestTrain:
+    def test_same_seed_same_potential(self):
+        data = crystals(5)
+        models = [train(data, architecture=TINY, epochs=2, seed=seed) for seed in (0, 0, 1)]
+        same(models[0], models[1])
+        assert not np.array_equal(models[0].parameters["beta"], models[2].parameters["beta"])
+
+    def test_large_energies_cost_no_accuracy(self):
+        data = crystals(4)
+        heavy = [
+            Label(label.energy + 1e5, label.forces, label.stress).attach(atoms)
+            for atoms, label in zip(data, labels_of(data), strict=True)
+        ]
+        low, high = (train(each, architecture=TINY, epochs=3) for each in (data, heavy))
+        for one, other in zip(low.predict(data), high.predict(data), strict=True):
+            assert other.energy - 1e5 == pytest.approx(one.energy, abs=1e-4)
+            np.testing.assert_allclose(one.forces, other.forces, atol=1e-4)
+
+    def test_goes_on_from_a_model(self):
+        data = crystals(4)
+        first = train(data, architecture=TINY, epochs=2)
+        still = train(
+            data,
+            model=first,
+            training=TrainingSettings(epochs=1, rates=LearningRates(network=0, beta=0, shift=0, scale=0)),
+        )
+        for one, other in zip(first.predict(data), still.predict(data), strict=True):
+            assert one.energy == pytest.approx(other.energy, abs=1e-4)
+        more = train([*data, *water(2)], model=first, epochs=1)
+        assert more.elements == (1, 8, 29)
+        assert more.settings == TINY
+
+    def test_a_model_and_a_request_that_contradict_it(self):
+        data = crystals(2)
+        first = train(data, architecture=TINY, epochs=1)
+        with pytest.raises(ValueError, match="architecture of the model to go on from"):
+            train(data, model=first, cutoff=4.0)
+        with pytest.raises(ValueError, match="a model of 3 networks to go on from, got one of 1"):
+            train(data, model=first, n_models=3)
+
+    def test_a_committee(self):
+        committee = train(crystals(3), architecture=TINY, epochs=1, n_models=2)
+        assert isinstance(committee, Committee)
+        one, other = committee.members
+        assert not np.array_equal(one.parameters["beta"], other.parameters["beta"])
+        again = train(crystals(3), model=committee, epochs=1)
+        assert len(again.members) == 2
+
+    def test_energies_alone(self):
+        data = [*crystals(3, "energy"), labelled(rattled(molecule("H2O")), "energy")]
+        epochs = []
+        model = train(data, architecture=TINY, epochs=2, on_epoch=epochs.append)
+        assert np.isfinite(model.predict(data)[0].forces).all()
+        assert [(epoch.number, epoch.of, epoch.valid_loss) for epoch in epochs] == [
+            (1, 2, None),
+            (2, 2, None),
+        ]
+
+    def test_any_mixture(self):
+        data = [
+            *crystals(2),
+            *crystals(2, "energy", first=2),
+            *crystals(2, "energy", "forces", first=4),
+            *water(3),
+        ]
+        model = train(data, architecture=TINY, epochs=1)
+        assert model.elements == (1, 8, 29)
+        assert all(np.isfinite(label.energy) for label in model.predict(data))
+
+    def test_a_part_is_held_out(self):
+        data, epochs = crystals(10), []
+        model = train(data, valid=0.3, architecture=TINY, epochs=3, on_epoch=epochs.append)
+        assert all(epoch.valid_loss is not None for epoch in epochs)
+        assert model.elements == (29,)
+        with pytest.raises(ValueError, match=r"fraction of structures for validation in \[0, 1\), got 1"):
+            train(data, valid=1.0, architecture=TINY, epochs=1)
+
+    def test_what_is_held_out_is_not_trained_on(self):
+        data, absurd = crystals(4), Label(1e6, np.zeros((4, 3))).attach(cell(9))
+        with_it, without = (
+            train(data, valid=valid, architecture=TINY, epochs=1) for valid in ([absurd], None)
+        )
+        same(with_it, without)
+
+    def test_the_best_epoch_is_kept(self):
+        data, valid, seen = crystals(4), crystals(2, first=10), []
+        model = train(
+            data, valid=valid, architecture=DOUBLE, on_epoch=seen.append,
+            training=TrainingSettings(epochs=6, rates=LearningRates(network=0.5, beta=0.2)),
+        )  # fmt: skip
+        how, labels = TrainingSettings(), labels_of(valid)
+        reference = fit_reference(data, [label.energy for label in labels_of(data)])
+        held_out = Dataset(valid, labels, reference, DOUBLE, how)
+        [(members, arrays, targets)] = held_out.minibatches(32)
+        loss = compiled_losses(DOUBLE, True)(model.tensors, arrays, targets).numpy()[: len(members)].mean()
+        assert loss == pytest.approx(min(epoch.valid_loss for epoch in seen), rel=1e-6)
+
+    def test_labels_must_be_there_and_be_numbers(self):
+        data = crystals(3)
+        data[1].calc.results["forces"][0, 0] = np.nan
+        with pytest.raises(ValueError, match="structure 1: expected a finite forces of Cu4"):
+            train(data, architecture=TINY, epochs=1)
+        with pytest.raises(ValueError, match="structure 2: expected a labelled structure"):
+            train([*crystals(2), cell(0)], architecture=TINY, epochs=1)
+        with pytest.raises(ValueError, match="got none"):
+            train([], architecture=TINY)
+
+    def test_a_loss_that_is_not_a_number_names_the_structure(self):
+        data = crystals(3)
+        data[2].calc.results["forces"][:] = 1e25  # its square is infinite in float32
+        with pytest.raises(
+            TrainingError, match=r"the loss of training structure, epoch 1, .* structures \[.*2"
+        ):
+            train(data, architecture=TINY, epochs=1)
+
+    def test_fit_changes_nothing_it_was_given(self):
+        data = crystals(3)
+        start = train(data, architecture=TINY, epochs=1)
+        before = {name: value.copy() for name, value in start.parameters.items()}
+        labels = labels_of(data)
+        reference = fit_reference(data, [label.energy for label in labels])
+        how = TrainingSettings(epochs=1)
+        fit(start, Dataset(data, labels, reference, TINY, how), None, how, np.random.default_rng(0))
+        for name, value in start.parameters.items():
+            np.testing.assert_array_equal(value, before[name])
+
+
+def test_learns_clearly_more_than_the_mean():
+    data, test = crystals(24), crystals(8, first=50)
+    model = train(data, architecture=TINY, epochs=60)
+    predicted, labels = model.predict(test), labels_of(test)
+    forces = np.array([label.forces for label in labels])
+    errors = np.array([each.forces for each in predicted]) - forces
+    assert np.abs(errors).mean() < 0.25 * np.abs(forces).mean()
+    energies = np.array([label.energy for label in labels])
+    wrong = np.array([each.energy for each in predicted]) - energies
+    assert np.abs(wrong).mean() < 0.5 * np.abs(energies - energies.mean()).mean()

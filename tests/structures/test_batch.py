@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+
+from ase_bmdal.common.errors import UnknownElementError
+from ase_bmdal.structures.batch import Geometry, Shape, assemble, batches, species_of, volume
+from tests.builders import every_geometry
+
+STRUCTURES = list(every_geometry().values())
+ELEMENTS = sorted({int(z) for atoms in STRUCTURES for z in atoms.numbers})
+
+
+def batch_of(structures, cutoff=4.0):
+    geometries = [Geometry.of(atoms, cutoff) for atoms in structures]
+    shape = Shape.fitting(geometries)
+    return geometries, assemble(geometries, ELEMENTS, shape, 2 * cutoff, "float32")
+
+
+def test_structures_stand_side_by_side():
+    geometries, batch = batch_of(STRUCTURES)
+    n = sum(map(len, STRUCTURES))
+    assert (batch.species[n:] == -1).all()
+    np.testing.assert_array_equal(batch.sizes, [len(atoms) for atoms in STRUCTURES])
+    numbers = np.concatenate([atoms.numbers for atoms in STRUCTURES])
+    np.testing.assert_array_equal(np.array(ELEMENTS)[batch.species[:n]], numbers)
+    for index, (geometry, pairs) in enumerate(zip(geometries, batch.split(batch.pairs), strict=True)):
+        np.testing.assert_allclose(pairs[:, : geometry.width], geometry.pairs, atol=1e-5)
+        assert (batch.structure[:n] == index).sum() == len(geometry)
+
+
+def test_the_reverse_of_the_reverse_is_the_pair_itself():
+    _, batch = batch_of(STRUCTURES)
+    reverse = batch.reverse.ravel()
+    np.testing.assert_array_equal(reverse[reverse], np.arange(len(reverse)))
+    pairs = batch.pairs.reshape(-1, 3)
+    short = np.linalg.norm(pairs, axis=1) < 4.0
+    np.testing.assert_allclose(pairs[reverse][short], -pairs[short], atol=1e-5)
+
+
+def test_padding_is_beyond_the_cutoff():
+    geometries, batch = batch_of(STRUCTURES)
+    lengths = np.linalg.norm(batch.pairs, axis=-1)
+    assert (lengths <= 4.0).sum() == sum(geometry.table.is_pair.sum() for geometry in geometries)
+
+
+def test_many_structures_come_in_batches_of_similar_size():
+    structures = [molecule("H2O")] * 5 + [bulk("Si") * 2] * 3 + [bulk("Si")]
+    seen, sizes = [], []
+    for members, batch in batches(structures, [1, 8, 14], 3.0, "float32", 20):
+        seen += members
+        sizes.append(batch.sizes.sum())
+        np.testing.assert_array_equal(batch.sizes, [len(structures[index]) for index in members])
+    assert sorted(seen) == list(range(len(structures)))
+    assert max(sizes) <= 20
+
+
+def test_unknown_elements_are_named():
+    np.testing.assert_array_equal(species_of(np.array([8, 1, 14]), [1, 8, 14]), [1, 0, 2])
+    with pytest.raises(UnknownElementError, match="trained on \\(H, O\\), got also Si"):
+        species_of(np.array([14, 1]), [1, 8])
+    with pytest.raises(UnknownElementError, match="got also He"):
+        species_of(np.array([2]), [1, 8])
+
+
+def test_only_a_full_cell_has_a_volume():
+    atoms = bulk("Cu")
+    assert volume(atoms) == pytest.approx(atoms.get_volume())
+    atoms.pbc = (True, True, False)
+    assert volume(atoms) == 0.0

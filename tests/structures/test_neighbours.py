@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ase_bmdal.structures.neighbours import neighbours
+from ase_bmdal.structures.skin import SkinnedNeighbours
+from tests.builders import every_geometry
+
+GEOMETRIES = every_geometry()
+CUTOFF = 4.0
+
+
+def random_structure(seed, n=5):
+    """Skewed and left-handed cells, any combination of periodic directions, atoms outside the cell."""
+    rng = np.random.default_rng(seed)
+    cell = rng.normal(size=(3, 3)) * 2 + 4 * np.eye(3)
+    if rng.random() < 0.5:
+        cell = cell[[1, 0, 2]]
+    positions = rng.uniform(-1, 2, (n, 3)) @ cell
+    return Atoms(f"Si{n}", positions, cell=cell, pbc=rng.random(3) < 0.6)
+
+
+def pairs(table):
+    i, slot = np.nonzero(table.is_pair)
+    return np.column_stack([i, table.neighbour[i, slot], table.image[i, slot]])
+
+
+def expect_all_pairs(atoms, table, cutoff=CUTOFF):
+    whole = atoms.copy()
+    whole.cell = atoms.cell.complete()
+    expected = np.column_stack(neighbor_list("ijS", whole, cutoff))
+    found = pairs(table)
+    assert sorted(map(tuple, found)) == sorted(map(tuple, expected))
+
+
+def expect_an_involution(table):
+    neighbour, slot = table.neighbour, table.slot
+    rows = np.arange(len(neighbour))[:, None]
+    columns = np.arange(neighbour.shape[1])[None]
+    np.testing.assert_array_equal(neighbour[neighbour, slot], rows + 0 * columns)
+    np.testing.assert_array_equal(slot[neighbour, slot], columns + 0 * rows)
+    np.testing.assert_array_equal(table.image[neighbour, slot], -table.image)
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_equal_those_of_ase(name):
+    table = neighbours(GEOMETRIES[name], CUTOFF)
+    expect_all_pairs(GEOMETRIES[name], table)
+    expect_an_involution(table)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_equal_those_of_ase_in_random_cells(seed):
+    atoms = random_structure(seed)
+    if abs(np.linalg.det(atoms.cell.array)) < 8:
+        return
+    table = neighbours(atoms, CUTOFF)
+    expect_all_pairs(atoms, table)
+    expect_an_involution(table)
+    vectors = table.vectors(atoms, padding=9.0)
+    np.testing.assert_allclose(np.linalg.norm(vectors[~table.is_pair], axis=-1), 9.0)
+    lengths = np.linalg.norm(vectors[table.is_pair], axis=-1)
+    whole = atoms.copy()
+    np.testing.assert_allclose(np.sort(lengths), np.sort(neighbor_list("d", whole, CUTOFF)), atol=1e-10)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), skin=st.sampled_from([0.3, 1.0]))
+def test_a_skin_never_misses_a_pair(seed, skin):
+    rng, atoms = np.random.default_rng(seed), random_structure(seed)
+    if abs(np.linalg.det(atoms.cell.array)) < 20:
+        return
+    kept, held = SkinnedNeighbours.of(atoms, CUTOFF, skin), 0
+    for _ in range(15):
+        atoms.positions += rng.normal(size=(len(atoms), 3)) * 0.02
+        if rng.random() < 0.5:
+            atoms.set_cell(atoms.cell.array + 0.005 * rng.normal(size=(3, 3)), scale_atoms=rng.random() < 0.5)
+        if not kept.hold_for(atoms):
+            kept = SkinnedNeighbours.of(atoms, CUTOFF, skin)
+        else:
+            held += 1
+        whole = atoms.copy()
+        needed = set(map(tuple, np.column_stack(neighbor_list("ijS", whole, CUTOFF))))
+        assert needed <= set(map(tuple, pairs(kept.table)))
+    assert held
+
+
+def test_a_skin_does_not_hold_for_another_structure():
+    atoms = GEOMETRIES["crystal"]
+    kept = SkinnedNeighbours.of(atoms, CUTOFF, 0.5)
+    assert kept.hold_for(atoms.copy())
+    gold, slab, broken = atoms.copy(), atoms.copy(), atoms.copy()
+    gold.numbers[0] = 79
+    slab.pbc = (True, True, False)
+    broken.positions[3] = np.nan
+    for other in (gold, slab, broken, atoms[:-1]):
+        assert not kept.hold_for(other)
+
+
+def test_a_skin_is_used_up_by_half_of_it():
+    atoms = GEOMETRIES["crystal"]
+    kept = SkinnedNeighbours.of(atoms, CUTOFF, 0.5)
+    for moved, holds in [(0.249, True), (0.251, False)]:
+        other = atoms.copy()
+        other.positions[0, 0] += moved
+        assert kept.hold_for(other) == holds
+
+
+@pytest.mark.parametrize(
+    ("atoms", "message"),
+    [
+        (Atoms(), "with atoms"),
+        (Atoms("HO", [[0, 0, 0], [0, np.inf, 0]]), r"finite positions, got .* for atom 1"),
+        (Atoms("H", pbc=True), "cell with three independent vectors"),
+        (Atoms("H", cell=[[1, 0, 0], [2, 0, 0], [0, 0, 3]], pbc=True), "cell with three independent vectors"),
+        (Atoms("H", cell=[np.nan, 1, 1], pbc=True), "cell with three independent vectors"),
+        (Atoms("H", cell=[3, 3, 0], pbc=(False, False, True)), "cell with three independent vectors"),
+    ],
+)
+def test_what_has_no_neighbours_is_refused(atoms, message):
+    with pytest.raises(ValueError, match=message):
+        neighbours(atoms, CUTOFF)
