@@ -1,0 +1,219 @@
+"""A run that is killed, interrupted, or has no room on the disk, and comes back."""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from ase_bmdal.common.files import TEMPORARY
+from ase_bmdal.labelling.store import LabelStore
+from tests.labelling.treacherous import alive, pids_in, wait_until
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+MPIEXEC = Path(sys.executable).with_name("mpiexec")
+LABELS = 8
+
+# No __main__ guard, the reference defined in the script: what users write. Not compiled, to be fast.
+SCRIPT = """
+    import os, sys, time
+    from pathlib import Path
+    import numpy as np
+    import tensorflow as tf
+    tf.config.run_functions_eagerly(True)
+    from ase.build import bulk
+    from ase.calculators.emt import EMT
+    from ase_bmdal import FirstContact, ModelSettings, OnTheFlyCalculator, Retraining
+
+    class Slow(EMT):
+        def calculate(self, *args, **kwargs):
+            with open({folder!r} + "/calls", "a") as file:
+                file.write(f"{{os.getpid()}}\\n")
+            if Path({folder!r}, "hang").exists():
+                time.sleep(1000)
+            time.sleep(0.02)
+            super().calculate(*args, **kwargs)
+
+    def reference():
+        return Slow()
+
+    def note(event):
+        if type(event).__name__ in {signal_at!r}:
+            Path({folder!r}, "now").touch()
+
+    {before}
+    calc = OnTheFlyCalculator(
+        reference, {folder!r} + "/run", batch_size=3, pool_size=6, max_labels={labels}, epochs={epochs},
+        architecture=ModelSettings(hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5),
+        retraining=Retraining(epochs=2), first_contact=FirstContact(n_structures=4), on_event=note, {settings}
+    )
+    atoms = bulk("Cu", cubic=True)
+    atoms.calc = calc
+    rng = np.random.default_rng(0)
+    while calc.learner.is_learning:
+        atoms.get_forces()
+        atoms.positions += 0.02 * rng.standard_normal((4, 3))
+    print(len(Path({folder!r}, "calls").read_text().split()))
+    {after}
+"""
+
+
+def write(folder, *, signal_at="none", settings="", before="", after="", epochs=2):
+    text = textwrap.dedent(SCRIPT).format(
+        labels=LABELS,
+        folder=str(folder),
+        signal_at=signal_at,
+        settings=settings,
+        before=before,
+        after=after,
+        epochs=epochs,
+    )
+    (folder / "script.py").write_text(text)
+
+
+def start(folder, *launcher, **options):
+    command = [*launcher, "script.py"] if launcher else [sys.executable, "script.py"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def finish(folder, *launcher):
+    process = start(folder, *launcher)
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return out
+
+
+def done(folder):
+    if not (folder / "run" / "labels.db").exists():
+        return []
+    return [row.id for row in LabelStore(folder / "run" / "labels.db").rows("done")]
+
+
+def log(folder):
+    return [json.loads(line) for line in (folder / "run" / "rounds.jsonl").read_text().splitlines()]
+
+
+def expect_a_whole_run(folder):
+    rows = LabelStore(folder / "run" / "labels.db").rows()
+    assert [row.status for row in rows].count("done") == LABELS
+    assert {row.status for row in rows} <= {"done", "pending"}
+    lines = log(folder)
+    assert [line["round"] for line in lines] == list(range(len(lines)))
+    counts = [sum(row.round <= line["round"] and row.status == "done" for row in rows) for line in lines]
+    assert [line["labels"] for line in lines] == counts
+    assert not list((folder / "run").rglob(f"*{TEMPORARY}"))
+
+
+def test_a_kill_at_any_moment_loses_no_finished_label(tmp_path):
+    write(tmp_path, signal_at="Labelling Training Round")
+    chance, kept, lives = random.Random(0), [], 8
+    for life in range(lives):
+        process = start(tmp_path)
+        wait_until(ended_or(process, tmp_path / "now" if life % 4 else tmp_path / "run"), 100)
+        time.sleep(chance.uniform(0, 1.5))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        (tmp_path / "now").unlink(missing_ok=True)
+        assert set(kept) <= set(done(tmp_path))
+        kept = done(tmp_path)
+    calls = int(finish(tmp_path))
+    expect_a_whole_run(tmp_path)
+    assert calls <= LABELS + 2 * lives  # again only what the workers, two at most, were at
+
+
+def ended_or(process, path):
+    return lambda: process.poll() is not None or path.exists()
+
+
+@pytest.mark.parametrize(("moment", "epochs"), [("labelling", 2), ("training", 100_000)])
+def test_ctrl_c(tmp_path, moment, epochs):
+    write(tmp_path, signal_at="Training", epochs=epochs)
+    if moment == "labelling":
+        (tmp_path / "hang").touch()
+    process = start(tmp_path)
+    sign = "calls" if moment == "labelling" else "now"
+    wait_until((tmp_path / sign).exists, 60)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode != 0
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+    wait_until(lambda: not any(map(alive, pids_in(tmp_path / "calls"))))
+    (tmp_path / "hang").unlink(missing_ok=True)
+    calls, finished = len(pids_in(tmp_path / "calls")), len(done(tmp_path))
+    write(tmp_path)
+    assert int(finish(tmp_path)) - calls == LABELS - finished
+    expect_a_whole_run(tmp_path)
+
+
+def test_a_full_disk(tmp_path):
+    write(tmp_path)
+    process = start(tmp_path, preexec_fn=no_large_files)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert errors.rstrip().splitlines()[-1].startswith("ase_bmdal.common.errors.StoreError: ")
+    kept = done(tmp_path)
+    finish(tmp_path)
+    assert set(kept) <= set(done(tmp_path))
+    expect_a_whole_run(tmp_path)
+
+
+def no_large_files():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+
+def test_no_room_for_the_potential(tmp_path):
+    write(
+        tmp_path,
+        before="import ase_bmdal.learner.models as m, errno; m.save_model = lambda *a: "
+        "(_ for _ in ()).throw(OSError(errno.ENOSPC, 'No space left on device'))",
+    )
+    process = start(tmp_path)
+    _, errors = process.communicate(timeout=120)
+    assert "RunFolderError: cannot write" in errors.rstrip().splitlines()[-1]
+    assert len(done(tmp_path)) == 4
+    write(tmp_path)
+    assert int(finish(tmp_path)) == LABELS
+    expect_a_whole_run(tmp_path)
+
+
+class TestWithoutAGuard:
+    def test_mpi(self, tmp_path):
+        pytest.importorskip("mpi4py")
+        if not MPIEXEC.exists():
+            pytest.skip("no mpiexec next to python")
+        write(tmp_path, settings="executor='mpi'")
+        launcher = (str(MPIEXEC), "-n", "3", sys.executable, "-m", "mpi4py.futures")
+        assert int(finish(tmp_path, *launcher)) == LABELS
+        expect_a_whole_run(tmp_path)
+        assert len(set(pids_in(tmp_path / "calls"))) == 2
+
+    @pytest.mark.parametrize("kind", ["ProcessPoolExecutor", "ThreadPoolExecutor"])
+    def test_an_executor_of_the_user(self, tmp_path, kind):
+        write(
+            tmp_path,
+            before=f"from concurrent.futures import {kind}; pool = {kind}(2)",
+            settings="executor=pool",
+            after="pool.shutdown()",
+        )
+        assert int(finish(tmp_path)) == LABELS
+        expect_a_whole_run(tmp_path)
+        wait_until(lambda: not any(map(alive, pids_in(tmp_path / "calls"))))
