@@ -1,4 +1,4 @@
-"""Fitting one network: small minibatches, Adam, linear decay of the learning rates, the best weights kept."""
+"""Fitting one network: small minibatches, Adam, learning rates that decay at the end, the best weights kept."""
 
 import math
 from collections.abc import Callable
@@ -79,7 +79,8 @@ def fit(
         each = np.empty(len(data))
         for index, (members, arrays, targets) in enumerate(data.minibatches(batch_size, rng)):
             left = 1 - (epoch - 1 + index / steps_per_epoch) / how.epochs
-            state, values = step(state, tf.constant(left, arrays.pairs.dtype), energy_scale, arrays, targets)
+            fraction = tf.constant(min(1.0, left / how.decay), arrays.pairs.dtype)
+            state, values = step(state, fraction, energy_scale, arrays, targets)
             each[members] = values[: len(members)]
         _check(each, f"training structure, epoch {epoch}")
         valid_loss = None

@@ -90,8 +90,9 @@ class TrainingSettings:
     batch_size
         Structures per step; None lets it grow with the number of structures.
     rates
-        Learning rates at the start, from which they fall linearly to zero; None takes the paper's, which differ
-        between data with and without forces.
+        Learning rates at the start; None takes the paper's, which differ between data with and without forces.
+    decay
+        Part of the training, at its end, over which the learning rates fall linearly to zero.
     energy_weight, force_weight, stress_weight
         Of the loss: `lambda_E`; `lambda_F / N_at`, Å²; and the weight of the virial, the stress times the volume.
     """
@@ -99,6 +100,7 @@ class TrainingSettings:
     epochs: Positive = 300
     batch_size: Positive | None = None
     rates: LearningRates | None = None
+    decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.3
     energy_weight: NotNegative = 1.0
     force_weight: NotNegative = 12.0
     stress_weight: NotNegative = 0.1
@@ -112,5 +114,5 @@ class TrainingSettings:
         return self.rates or (LearningRates() if with_forces else ENERGY_ONLY_RATES)
 
 
-PAPER = TrainingSettings(epochs=1000, batch_size=32, stress_weight=0.0)
-PAPER_ENERGY_ONLY = TrainingSettings(epochs=500, batch_size=32, stress_weight=0.0)
+PAPER = TrainingSettings(epochs=1000, batch_size=32, decay=1.0, stress_weight=0.0)
+PAPER_ENERGY_ONLY = TrainingSettings(epochs=500, batch_size=32, decay=1.0, stress_weight=0.0)
