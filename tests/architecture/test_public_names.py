@@ -3,6 +3,7 @@
 import pytest
 
 import ase_bmdal
+from tests.builders import model_for
 
 NAMES = {
     "OnTheFlyCalculator",
@@ -29,7 +30,18 @@ def test_names():
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_each_can_be_had(name):
     thing = getattr(ase_bmdal, name)
-    assert name == "COMBINATIONS" or thing.__doc__
+    assert name == "COMBINATIONS" or (callable(thing) and thing.__doc__)
+
+
+def test_features_is_a_function_whatever_was_imported_before():
+    from ase.build import molecule
+
+    import ase_bmdal.features.features
+
+    structures = [molecule("H2O")]
+    model = model_for(structures, hidden=(8,))
+    expected = ase_bmdal.features.features.features(model, structures, "LL")
+    assert (ase_bmdal.features(model, structures, "LL") == expected).all()
 
 
 def test_no_other():
