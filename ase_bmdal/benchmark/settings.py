@@ -2,12 +2,19 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
 from ase_bmdal.common.settings import settings
-from ase_bmdal.potential.settings import PAPER, PAPER_ENERGY_ONLY, ModelSettings, TrainingSettings
+from ase_bmdal.potential.settings import (
+    PAPER,
+    PAPER_ARCHITECTURE,
+    PAPER_ENERGY_ONLY,
+    ModelSettings,
+    TrainingSettings,
+)
 
 Positive = Annotated[int, Field(ge=1)]
 Recipe = Literal["default", "paper"]
@@ -68,8 +75,8 @@ class BenchmarkSettings:
         return hashlib.sha256(json.dumps(self.plain(), sort_keys=True).encode()).hexdigest()[:16]
 
 
-def recipe(name: Recipe, *, forces: bool) -> TrainingSettings:
-    """Training settings by name: the default ones of this package, or the paper's."""
+def recipe(name: Recipe, *, cutoff: float, forces: bool) -> tuple[ModelSettings, TrainingSettings]:
+    """Architecture and training by name: the default ones of this package, or the paper's."""
     if name == "default":
-        return TrainingSettings()
-    return PAPER if forces else PAPER_ENERGY_ONLY
+        return ModelSettings(cutoff=cutoff), TrainingSettings()
+    return replace(PAPER_ARCHITECTURE, cutoff=cutoff), PAPER if forces else PAPER_ENERGY_ONLY

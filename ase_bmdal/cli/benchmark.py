@@ -82,13 +82,12 @@ def run_curves(arguments: argparse.Namespace) -> None:
     data_file, test_file = _take_experiment(arguments)
     from ase_bmdal.benchmark.data import fingerprint, read_frames
     from ase_bmdal.benchmark.settings import BenchmarkSettings, recipe
-    from ase_bmdal.potential.settings import ModelSettings
 
     data = _frames(read_frames(data_file, arguments.labels), arguments)
     test = None if test_file is None else _frames(read_frames(test_file, arguments.labels), arguments)
     has_forces = data.forces is not None
     combinations = _combinations(arguments.methods, has_forces)
-    training = recipe(arguments.recipe or "default", forces=has_forces)
+    architecture, training = recipe(arguments.recipe or "default", cutoff=arguments.cutoff, forces=has_forces)
     changes = {"epochs": arguments.epochs, "batch_size": arguments.minibatch}
     training = replace(training, **{name: value for name, value in changes.items() if value is not None})
     sizes = {name: value for name in SIZES if (value := getattr(arguments, name)) is not None}
@@ -97,7 +96,7 @@ def run_curves(arguments: argparse.Namespace) -> None:
         test_data=None if test_file is None else f"{test_file.name} {fingerprint(test_file)}",
         labels=arguments.labels,
         forces=has_forces,
-        architecture=ModelSettings(cutoff=arguments.cutoff),
+        architecture=architecture,
         training=training,
         **sizes,
     )

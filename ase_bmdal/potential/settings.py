@@ -24,7 +24,7 @@ class ModelSettings:
     n_gaussians
         `N_b`, number of radial Gaussians.
     n_radial
-        `N_r`, number of radial channels; 5 gives the paper's 360 invariants.
+        `N_r`, number of radial channels; 6 gives 593 invariants, 5 the paper's 360.
     hidden
         Width of each hidden layer.
     dtype
@@ -34,7 +34,7 @@ class ModelSettings:
     cutoff: Annotated[float, Field(gt=0.5, le=20.0)] = 5.0
     r_min: Annotated[float, Field(ge=0.0)] = 0.5
     n_gaussians: Positive = 9
-    n_radial: Positive = 5
+    n_radial: Positive = 6
     hidden: Annotated[tuple[Positive, ...], Field(min_length=1)] = (512, 512)
     dtype: Literal["float32", "float64"] = "float32"
 
@@ -114,5 +114,6 @@ class TrainingSettings:
         return self.rates or (LearningRates() if with_forces else ENERGY_ONLY_RATES)
 
 
+PAPER_ARCHITECTURE = ModelSettings(n_gaussians=7, n_radial=5)
 PAPER = TrainingSettings(epochs=1000, batch_size=32, decay=1.0, stress_weight=0.0)
 PAPER_ENERGY_ONLY = TrainingSettings(epochs=500, batch_size=32, decay=1.0, stress_weight=0.0)

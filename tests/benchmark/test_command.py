@@ -1,6 +1,7 @@
 """The command, without training."""
 
 import io
+from dataclasses import replace
 from functools import partial
 
 import ase.io
@@ -12,7 +13,13 @@ from ase_bmdal.benchmark.loop import Learning
 from ase_bmdal.benchmark.settings import BenchmarkSettings, recipe
 from ase_bmdal.cli import main
 from ase_bmdal.cli.benchmark import Progress, duration
-from ase_bmdal.potential.settings import PAPER, PAPER_ENERGY_ONLY, ModelSettings, TrainingSettings
+from ase_bmdal.potential.settings import (
+    PAPER,
+    PAPER_ARCHITECTURE,
+    PAPER_ENERGY_ONLY,
+    ModelSettings,
+    TrainingSettings,
+)
 from tests.benchmark.small import ARCHITECTURE, water
 from tests.benchmark.test_curves import write
 
@@ -41,9 +48,10 @@ def test_experiments_are_consistent(name):
 
 
 def test_recipes():
-    assert recipe("default", forces=True) == TrainingSettings()
-    assert recipe("paper", forces=True) == PAPER
-    assert recipe("paper", forces=False) == PAPER_ENERGY_ONLY
+    assert recipe("default", cutoff=3.0, forces=True) == (ModelSettings(cutoff=3.0), TrainingSettings())
+    paper = replace(PAPER_ARCHITECTURE, cutoff=3.0)
+    assert recipe("paper", cutoff=3.0, forces=True) == (paper, PAPER)
+    assert recipe("paper", cutoff=3.0, forces=False) == (paper, PAPER_ENERGY_ONLY)
 
 
 @pytest.mark.parametrize(

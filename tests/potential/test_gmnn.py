@@ -11,7 +11,7 @@ from ase_bmdal.potential.files import load_model, load_notes, save_model
 from ase_bmdal.potential.gmnn import GMNN, Committee
 from ase_bmdal.potential.gradients import compiled_evaluate, compiled_step
 from ase_bmdal.potential.moving import MovingStructure
-from ase_bmdal.potential.settings import ModelSettings
+from ase_bmdal.potential.settings import PAPER_ARCHITECTURE, ModelSettings
 from ase_bmdal.structures.batch import Geometry
 from ase_bmdal.structures.buckets import bucket
 from tests.builders import every_geometry, model_for, random_model, rattled
@@ -236,4 +236,4 @@ def test_settings_check_themselves(wrong):
 
 
 def test_the_paper_has_360_invariants():
-    assert ModelSettings().widths == (360, 512, 512, 1)
+    assert PAPER_ARCHITECTURE.widths == (360, 512, 512, 1)
