@@ -29,7 +29,7 @@ COMMANDS = [
     (page.name, line)
     for page in PAGES
     for block in _blocks(page, "")
-    for line in block.splitlines()
+    for line in block.replace("\\\n", "").splitlines()
     if line.startswith("ase-bmdal ")
 ]
 
