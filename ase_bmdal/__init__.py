@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ase_bmdal.acquisition.combination import COMBINATIONS
     from ase_bmdal.calculator.gmnn import GMNNCalculator
     from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
-    from ase_bmdal.features.features import features
+    from ase_bmdal.features.gradient_features import gradient_features
     from ase_bmdal.labelling.settings import LabellingSettings
     from ase_bmdal.learner.settings import Convergence, FirstContact, Retraining
     from ase_bmdal.potential.files import load_model
@@ -26,7 +26,7 @@ _HOME = {
     "GMNNCalculator": "calculator.gmnn",
     "train": "potential.training",
     "load_model": "potential.files",
-    "features": "features.features",
+    "gradient_features": "features.gradient_features",
     "select": "selection",
     "COMBINATIONS": "acquisition.combination",
     "ModelSettings": "potential.settings",
@@ -42,7 +42,7 @@ __all__ = [
     "GMNNCalculator",
     "train",
     "load_model",
-    "features",
+    "gradient_features",
     "select",
     "COMBINATIONS",
     "ModelSettings",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ase_bmdal.acquisition.combination import Combination, pick
 from ase_bmdal.common.randomness import stream
-from ase_bmdal.features.features import features
+from ase_bmdal.features.gradient_features import gradient_features
 from ase_bmdal.kernels import (
     absolute_error_energy,
     absolute_error_forces,
@@ -115,7 +115,10 @@ def candidates(
 
     def joined(structures: Sequence[Atoms]) -> Floats:
         return ensemble_features(
-            [features(member, structures, combination.feature or "LL", seed=seed) for member in model.members]
+            [
+                gradient_features(member, structures, combination.feature or "LL", seed=seed)
+                for member in model.members
+            ]
         )
 
     in_pool = joined(pool)

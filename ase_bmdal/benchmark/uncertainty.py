@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ase_bmdal.acquisition.combination import Combination
 from ase_bmdal.benchmark.frames import Some
-from ase_bmdal.features.features import FeatureMap, features
+from ase_bmdal.features.gradient_features import FeatureMap, gradient_features
 from ase_bmdal.kernels import (
     GPPosterior,
     absolute_error_energy,
@@ -66,7 +66,7 @@ def uncertainty(
 def _features(
     model: Potential, structures: Sequence[Atoms], feature_map: FeatureMap, seed: int
 ) -> NDArray[np.floating]:
-    each = [features(member, structures, feature_map, seed=seed) for member in model.members]
+    each = [gradient_features(member, structures, feature_map, seed=seed) for member in model.members]
     return ensemble_features(each)
 
 

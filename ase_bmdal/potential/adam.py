@@ -8,6 +8,7 @@ import tensorflow as tf
 from ase_bmdal.potential.gradients import Arrays, Parameters
 from ase_bmdal.potential.loss import Targets, losses
 from ase_bmdal.potential.settings import LearningRates, ModelSettings
+from ase_bmdal.structures.batch import Shape
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 
@@ -28,8 +29,10 @@ def initial_state(parameters: Parameters) -> State:
 
 
 @cache
-def compiled_train_step(settings: ModelSettings, rates: LearningRates, with_forces: bool) -> Any:
-    """Training step compiled for an architecture and its learning rates.
+def compiled_train_step(
+    settings: ModelSettings, shape: Shape, rates: LearningRates, with_forces: bool
+) -> Any:
+    """Training step compiled for an architecture, one shape of batch, and the learning rates.
 
     The compiled function takes the state, the fraction of the learning rates that is left, the fixed energy scale,
     and a batch with its targets; it returns the new state and the loss of every structure.

@@ -68,7 +68,7 @@ def fit(
     TrainingError
         If the loss of a structure is not a number; names it.
     """
-    step = compiled_train_step(network.settings, how.rates_for(data.with_forces), data.with_forces)
+    rates = how.rates_for(data.with_forces)
     parameters = dict(network.tensors)
     energy_scale = parameters.pop("energy_scale")
     state = initial_state(parameters)
@@ -80,6 +80,7 @@ def fit(
         for index, (members, arrays, targets) in enumerate(data.minibatches(batch_size, rng)):
             left = 1 - (epoch - 1 + index / steps_per_epoch) / how.epochs
             fraction = tf.constant(min(1.0, left / how.decay), arrays.pairs.dtype)
+            step = compiled_train_step(network.settings, arrays.shape, rates, data.with_forces)
             state, values = step(state, fraction, energy_scale, arrays, targets)
             each[members] = values[: len(members)]
         _check(each, f"training structure, epoch {epoch}")
@@ -99,9 +100,9 @@ def _is_due(epoch: int, of: int, size: float) -> bool:
 
 
 def _validate(parameters: Parameters, valid: Dataset, network: GMNN) -> float:
-    compiled = compiled_losses(network.settings, valid.with_forces)
     each = np.empty(len(valid))
     for members, arrays, targets in valid.minibatches(VALIDATION_BATCH):
+        compiled = compiled_losses(network.settings, arrays.shape, valid.with_forces)
         each[members] = compiled(parameters, arrays, targets)[: len(members)]
     _check(each, "validation structure")
     return float(each.mean())

@@ -101,7 +101,7 @@ class GMNN:
         labels: dict[int, Label] = {}
         cutoff, dtype = self.settings.cutoff, self.settings.numpy_dtype
         for members, batch in batches(structures, self.elements, cutoff, dtype, ATOMS_PER_BATCH):
-            evaluation = compiled_evaluate(self.settings)(self.tensors, arrays_of(batch))
+            evaluation = compiled_evaluate(self.settings, batch.shape)(self.tensors, arrays_of(batch))
             labels.update(zip(members, self._labels(batch, evaluation), strict=True))
         return [labels[index] for index in range(len(structures))]
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from ase_bmdal.potential.descriptor import gaussian_moments, invariants
 from ase_bmdal.potential.network import Forward, forward
 from ase_bmdal.potential.settings import ModelSettings
+from ase_bmdal.structures.batch import Shape
 
 Parameters = dict[str, tf.Tensor]
 
@@ -20,6 +21,12 @@ class Arrays(NamedTuple):
     pairs: tf.Tensor
     reverse: tf.Tensor
     volumes: tf.Tensor
+
+    @property
+    def shape(self) -> Shape:
+        """Padded size."""
+        n_atoms, n_neighbours, _ = self.pairs.shape
+        return Shape(n_atoms, n_neighbours, self.volumes.shape[0])
 
 
 class Evaluation(NamedTuple):
@@ -62,8 +69,8 @@ def evaluate(parameters: Parameters, arrays: Arrays, settings: ModelSettings) ->
 
 
 @cache
-def compiled_evaluate(settings: ModelSettings) -> Any:
-    """`evaluate` compiled for an architecture; traced once per shape of batch."""
+def compiled_evaluate(settings: ModelSettings, shape: Shape) -> Any:
+    """`evaluate` compiled for an architecture and one shape of batch."""
 
     @tf.function(jit_compile=True, autograph=False)
     def run(parameters: Parameters, arrays: Arrays) -> Evaluation:
@@ -73,8 +80,10 @@ def compiled_evaluate(settings: ModelSettings) -> Any:
 
 
 @cache
-def compiled_step(settings: ModelSettings) -> Any:
-    """`evaluate` compiled for one moving structure: pair vectors are made from positions, in float64.
+def compiled_step(settings: ModelSettings, shape: tuple[int, int]) -> Any:
+    """`evaluate` compiled for one moving structure of A atoms and K neighbours.
+
+    Pair vectors are made from positions, in float64.
 
     The compiled function takes parameters, species [A], reverse [A, K], positions [A, 3] and the shifts [A, K, 3]
     that periodic images add to them (Å, float64; long enough to reach past the cutoff for padding).

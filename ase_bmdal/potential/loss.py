@@ -94,8 +94,8 @@ def losses(
 
 
 @cache
-def compiled_losses(settings: ModelSettings, with_forces: bool) -> Any:
-    """`losses` compiled for an architecture."""
+def compiled_losses(settings: ModelSettings, shape: Shape, with_forces: bool) -> Any:
+    """`losses` compiled for an architecture and one shape of batch."""
 
     @tf.function(jit_compile=True, autograph=False)
     def run(parameters: Parameters, arrays: Arrays, targets: Targets) -> tf.Tensor:

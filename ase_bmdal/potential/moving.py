@@ -77,7 +77,7 @@ class MovingStructure:
         n_atoms = len(atoms)
         positions = np.zeros((self._shape[0], 3))
         positions[:n_atoms] = atoms.positions
-        energies, forces, virials = compiled_step(model.settings)(
+        energies, forces, virials = compiled_step(model.settings, self._shape)(
             model.tensors, self._species, self._reverse, tf.constant(positions), self._shifts
         )
         energy = model.free_atom_energy(atoms.numbers) + energies.numpy().sum(dtype=np.float64)

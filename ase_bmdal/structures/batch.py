@@ -77,6 +77,12 @@ class Batch:
     volumes: NDArray[np.floating]
     sizes: NDArray[np.int64]
 
+    @property
+    def shape(self) -> "Shape":
+        """Padded size."""
+        n_atoms, n_neighbours, _ = self.pairs.shape
+        return Shape(n_atoms, n_neighbours, len(self.volumes))
+
     def split(self, per_atom: NDArray[Real]) -> list[NDArray[Real]]:
         """Cut an array [A, ...] into one array per structure, leaving the padding out."""
         return np.split(per_atom[: self.sizes.sum()], np.cumsum(self.sizes)[:-1])

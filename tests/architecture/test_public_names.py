@@ -1,16 +1,17 @@
 """The public names are exactly those intended."""
 
+import pkgutil
+
 import pytest
 
 import ase_bmdal
-from tests.builders import model_for
 
 NAMES = {
     "OnTheFlyCalculator",
     "GMNNCalculator",
     "train",
     "load_model",
-    "features",
+    "gradient_features",
     "select",
     "COMBINATIONS",
     "ModelSettings",
@@ -33,15 +34,9 @@ def test_each_can_be_had(name):
     assert name == "COMBINATIONS" or (callable(thing) and thing.__doc__)
 
 
-def test_features_is_a_function_whatever_was_imported_before():
-    from ase.build import molecule
-
-    import ase_bmdal.features.features
-
-    structures = [molecule("H2O")]
-    model = model_for(structures, hidden=(8,))
-    expected = ase_bmdal.features.features.features(model, structures, "LL")
-    assert (ase_bmdal.features(model, structures, "LL") == expected).all()
+def test_no_subpackage_takes_the_place_of_a_public_name():
+    packages = {module.name for module in pkgutil.iter_modules(ase_bmdal.__path__)}
+    assert not packages & NAMES
 
 
 def test_no_other():

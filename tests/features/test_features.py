@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ase_bmdal.features.features import atomic_features, features
+from ase_bmdal.features.gradient_features import atomic_features, gradient_features
 from ase_bmdal.features.random_projection import projections
 from ase_bmdal.potential.gmnn import arrays_of
 from ase_bmdal.potential.gradients import atomic_energies
@@ -58,7 +58,7 @@ def test_the_full_gradient_by_hand_is_the_automatic_one(model):
 
 
 def test_last_layer_is_the_gradient_by_the_last_layer(model):
-    for atoms, row in zip(STRUCTURES, features(model, STRUCTURES, "LL"), strict=True):
+    for atoms, row in zip(STRUCTURES, gradient_features(model, STRUCTURES, "LL"), strict=True):
         np.testing.assert_allclose(
             row[:-1], energy_gradient(model, atoms, "W3")[:, 0], rtol=1e-10, atol=1e-12
         )
@@ -85,7 +85,9 @@ def test_random_projections_estimate_the_full_kernel(model):
         )
         for s in (a, b)
     ]
-    estimates = [np.prod(features(model, [a, b], "RP", seed=seed), axis=0).sum() for seed in range(40)]
+    estimates = [
+        np.prod(gradient_features(model, [a, b], "RP", seed=seed), axis=0).sum() for seed in range(40)
+    ]
     error = np.std(estimates) / np.sqrt(len(estimates))
     assert abs(np.mean(estimates) - gradients[0] @ gradients[1]) < 4 * error
     assert error < 0.1 * np.mean(estimates)
@@ -93,9 +95,9 @@ def test_random_projections_estimate_the_full_kernel(model):
 
 @pytest.mark.parametrize("feature_map", ["LL", "RP"])
 def test_neither_batch_nor_order_matters(model, feature_map):
-    together = features(model, STRUCTURES, feature_map, seed=3)
-    backwards = features(model, STRUCTURES[::-1], feature_map, seed=3)[::-1]
-    alone = np.concatenate([features(model, [atoms], feature_map, seed=3) for atoms in STRUCTURES])
+    together = gradient_features(model, STRUCTURES, feature_map, seed=3)
+    backwards = gradient_features(model, STRUCTURES[::-1], feature_map, seed=3)[::-1]
+    alone = np.concatenate([gradient_features(model, [atoms], feature_map, seed=3) for atoms in STRUCTURES])
     np.testing.assert_allclose(together, alone, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(together, backwards, rtol=1e-10, atol=1e-12)
     for row, atoms in zip(together, atomic_features(model, STRUCTURES, feature_map, seed=3), strict=True):
@@ -105,11 +107,11 @@ def test_neither_batch_nor_order_matters(model, feature_map):
 def test_float32_is_close_to_float64():
     double, single = (model_for(STRUCTURES, dtype=dtype) for dtype in ("float64", "float32"))
     for feature_map in ("LL", "RP"):
-        a, b = (features(model, STRUCTURES, feature_map) for model in (double, single))
+        a, b = (gradient_features(model, STRUCTURES, feature_map) for model in (double, single))
         assert b.dtype == np.float32
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(a).max())
 
 
 def test_unknown_feature_map_is_refused(model):
     with pytest.raises(ValueError, match="LL, RP, got 'XX'"):
-        features(model, STRUCTURES, "XX")
+        gradient_features(model, STRUCTURES, "XX")

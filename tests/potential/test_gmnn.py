@@ -145,21 +145,18 @@ def test_a_moving_structure_may_become_another_one(model):
 def test_shapes_are_traced_once_per_bucket():
     model = random_model([14], hidden=(5,), n_radial=1, cutoff=4.5)
     moving, crystal = MovingStructure(skin=0.0), bulk("Si", cubic=True)
-    neighbours_seen = set()
+    seen, before = set(), compiled_step.cache_info().currsize
     for step in range(40):
         frame = rattled(crystal, seed=step, by=0.2)
         moving.predict(model, frame)
-        neighbours_seen.add(Geometry.of(frame, 4.5).width)
-    traces = compiled_step(model.settings).experimental_get_tracing_count()
-    assert traces == len({bucket(width) for width in neighbours_seen}) < len(neighbours_seen)
-    sizes = range(33, 49)
-    for n in sizes:
+        seen.add(Geometry.of(frame, 4.5).width)
+    shapes = {(8, bucket(width)) for width in seen}
+    assert compiled_step.cache_info().currsize - before == len(shapes) < len(seen)
+    assert all(compiled_step(model.settings, s).experimental_get_tracing_count() == 1 for s in shapes)
+    before = compiled_evaluate.cache_info().currsize
+    for n in range(33, 49):
         model.predict([Atoms(f"Si{n}", positions=5.0 * np.arange(3 * n).reshape(n, 3))])
-    assert (
-        compiled_evaluate(model.settings).experimental_get_tracing_count()
-        == len({bucket(n) for n in sizes})
-        == 4
-    )
+    assert compiled_evaluate.cache_info().currsize - before == len({bucket(n) for n in range(33, 49)}) == 4
 
 
 def test_unknown_elements_are_named():

@@ -78,9 +78,9 @@ class TestLoss:
         data = Dataset(structures, labels_of(structures), reference, model.settings, how)
         found = np.empty(len(structures))
         for members, arrays, targets in data.minibatches(4):
-            found[members] = compiled_losses(model.settings, True)(rebased.tensors, arrays, targets)[
-                : len(members)
-            ]
+            found[members] = compiled_losses(model.settings, arrays.shape, True)(
+                rebased.tensors, arrays, targets
+            )[: len(members)]
         np.testing.assert_allclose(found, [self.formula(model, atoms) for atoms in structures], rtol=1e-8)
 
     def formula(self, model, atoms):
@@ -243,7 +243,11 @@ class TestTrain:
         reference = fit_reference(data, [label.energy for label in labels_of(data)])
         held_out = Dataset(valid, labels, reference, DOUBLE, how)
         [(members, arrays, targets)] = held_out.minibatches(32)
-        loss = compiled_losses(DOUBLE, True)(model.tensors, arrays, targets).numpy()[: len(members)].mean()
+        loss = (
+            compiled_losses(DOUBLE, arrays.shape, True)(model.tensors, arrays, targets)
+            .numpy()[: len(members)]
+            .mean()
+        )
         assert loss == pytest.approx(min(epoch.valid_loss for epoch in seen), rel=1e-6)
 
     def test_labels_must_be_there_and_be_numbers(self):

@@ -15,13 +15,13 @@ from ase_bmdal.potential.gmnn import ATOMS_PER_BATCH, GMNN, arrays_of
 from ase_bmdal.potential.gradients import Arrays, Parameters, atomic_network
 from ase_bmdal.potential.network import layer_weights
 from ase_bmdal.potential.settings import ModelSettings
-from ase_bmdal.structures.batch import Batch, batches
+from ase_bmdal.structures.batch import Batch, Shape, batches
 
 FeatureMap = Literal["LL", "RP"]
 FEATURE_MAPS = get_args(FeatureMap)
 
 
-def features(
+def gradient_features(
     model: GMNN, structures: Sequence[Atoms], feature_map: FeatureMap, *, seed: int = 0
 ) -> NDArray[np.floating]:
     """Gradient features of structures, `phi(S) = sum_i c sigma_Zi phi(G_i)` (paper, eq. 11).
@@ -58,7 +58,7 @@ def features(
 def atomic_features(
     model: GMNN, structures: Sequence[Atoms], feature_map: FeatureMap, *, seed: int = 0
 ) -> list[NDArray[np.floating]]:
-    """Gradient features of atoms, `c sigma_Zi phi(G_i)`; their sum over a structure is that of `features`.
+    """Gradient features of atoms, `c sigma_Zi phi(G_i)`; their sum over a structure is that of `gradient_features`.
 
     Returns
     -------
@@ -83,11 +83,15 @@ def _per_atom(
     for members, batch in batches(
         structures, model.elements, settings.cutoff, settings.numpy_dtype, ATOMS_PER_BATCH
     ):
-        yield members, batch, _compiled(settings)(model.tensors, arrays_of(batch), chosen).numpy()
+        yield (
+            members,
+            batch,
+            _compiled(settings, batch.shape)(model.tensors, arrays_of(batch), chosen).numpy(),
+        )
 
 
 @cache
-def _compiled(settings: ModelSettings) -> Any:
+def _compiled(settings: ModelSettings, shape: Shape) -> Any:
     @tf.function(jit_compile=True, autograph=False)
     def run(parameters: Parameters, arrays: Arrays, chosen: Projections | None) -> tf.Tensor:
         network = atomic_network(parameters, arrays, settings)
