@@ -131,7 +131,8 @@ def test_a_kill_at_any_moment_loses_no_finished_label(tmp_path):
         process = start(tmp_path)
         wait_until(ended_or(process, tmp_path / "now" if life % 4 else tmp_path / "run"), 100)
         time.sleep(chance.uniform(0, 1.5))
-        with contextlib.suppress(ProcessLookupError):  # a later life may find little left to do and be through
+        # A later life may find little left to do and be through.
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         kills += process.returncode == -signal.SIGKILL
