@@ -2,6 +2,7 @@
 
 from typing import TextIO
 
+from ase_bmdal.common.terminal import StatusLines
 from ase_bmdal.learner.events import Event, Finished, Labelling, Round, Training
 
 HEADER = "round  labels  failed  force MAE before training  select    label    train"
@@ -17,8 +18,7 @@ class Console:
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._is_terminal = stream.isatty()
+        self._lines = StatusLines(stream)
         self._has_header = False
 
     def __call__(self, event: Event) -> None:
@@ -26,32 +26,22 @@ class Console:
         if isinstance(event, Round):
             self._show_round(event)
         elif isinstance(event, Finished):
-            self._line(f"learning has ended: {event.reason}")
+            self._lines.line(f"learning has ended: {event.reason}")
         elif isinstance(event, Labelling):
-            self._progress(
+            self._lines.status(
                 f"round {event.round}: labelled {event.finished} of {event.of}, {event.failed} failed"
             )
         elif isinstance(event, Training):
-            self._progress(
+            self._lines.status(
                 f"round {event.round}: epoch {event.epoch} of {event.of}, loss {event.train_loss:.4g}"
             )
 
     def _show_round(self, event: Round) -> None:
         if not self._has_header:
-            self._line(HEADER)
+            self._lines.line(HEADER)
             self._has_header = True
         error = "—" if event.force_mae is None else f"{1000 * event.force_mae:.0f} meV/Å"
-        self._line(
+        self._lines.line(
             f"{event.round:5d}  {event.labels:6d}  {event.failed:6d}  {error:>25}  "
             f"{event.select_seconds:5.1f}s  {event.label_seconds:6.1f}s  {event.train_seconds:6.1f}s"
         )
-
-    def _line(self, text: str) -> None:
-        clear = "\r\x1b[K" if self._is_terminal else ""
-        self._stream.write(f"{clear}{text}\n")
-        self._stream.flush()
-
-    def _progress(self, text: str) -> None:
-        if self._is_terminal:
-            self._stream.write(f"\r\x1b[K{text}")
-            self._stream.flush()

@@ -21,6 +21,7 @@ from ase_bmdal.learner.settings import Convergence, FirstContact, LearnerSetting
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.moving import MovingStructure
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
+from ase_bmdal.potential.training import architecture_for
 
 
 class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
@@ -115,7 +116,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             max_labels=max_labels,
             max_rounds=max_rounds,
             seed=seed,
-            architecture=_architecture(cutoff, architecture, potential),
+            architecture=architecture_for(cutoff, architecture, potential),
             training=how if epochs is None else replace(how, epochs=epochs),
             retraining=retraining or Retraining(),
             first_contact=first_contact or FirstContact(),
@@ -213,13 +214,3 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             raise RuntimeError("expected a potential, the learner has none")
         self.results = results_of(self._moving.predict(model, self.atoms), self.atoms)
         self._version = self.learner.version
-
-
-def _architecture(
-    cutoff: float | None, architecture: ModelSettings | None, model: Potential | None
-) -> ModelSettings:
-    settings = architecture or (model.settings if model else ModelSettings())
-    settings = settings if cutoff is None else replace(settings, cutoff=cutoff)
-    if model and settings != model.settings:
-        raise ValueError(f"expected the architecture of the given model, {model.settings}, got {settings}")
-    return settings

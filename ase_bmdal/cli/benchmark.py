@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ase_bmdal.cli.data import require
+from ase_bmdal.common.terminal import StatusLines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -170,8 +171,7 @@ class Progress:
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._is_terminal = stream.isatty()
+        self._lines = StatusLines(stream)
         self._left = ""
 
     def __call__(self, event: Learning | StepDone) -> None:
@@ -180,15 +180,10 @@ class Progress:
 
         if isinstance(event, StepDone):
             self._left = f", {duration(event.seconds_left)} left"
-            self._write(f"{_step_text(event)}{self._left}", "\n")
-        elif self._is_terminal:
+            self._lines.line(f"{_step_text(event)}{self._left}")
+        else:
             text = f"{event.method}, seed {event.seed}, {event.n_train} structures: epoch {event.epoch} of {event.of}"
-            self._write(f"{text}{self._left}", "")
-
-    def _write(self, text: str, end: str) -> None:
-        clear = "\r\x1b[K" if self._is_terminal else ""
-        self._stream.write(f"{clear}{text}{end}")
-        self._stream.flush()
+            self._lines.status(f"{text}{self._left}")
 
 
 def _step_text(event: StepDone) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ase_bmdal.cli.data import read_labelled
 from ase_bmdal.cli.quiet import load_potential
+from ase_bmdal.common.terminal import StatusLines
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -71,24 +72,19 @@ def _valid(text: str | None) -> list[Atoms] | float | None:
 
 
 class Progress:
-    """A line that is overwritten after every epoch, at a terminal only.
+    """A status after every epoch.
 
     Parameters
     ----------
     stream
-        Where it is shown.
+        Where it is shown, if it is a terminal.
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._is_terminal = stream.isatty()
+        self._lines = StatusLines(stream)
 
     def __call__(self, epoch: Epoch) -> None:
         """Show an epoch."""
-        if not self._is_terminal:
-            return
         valid = "" if epoch.valid_loss is None else f", validation {epoch.valid_loss:.4g}"
         text = f"epoch {epoch.number} of {epoch.of}, loss {epoch.train_loss:.4g}{valid}"
-        end = "\r\x1b[K" if epoch.number == epoch.of else ""
-        self._stream.write(f"\r\x1b[K{text}{end}")
-        self._stream.flush()
+        self._lines.status("" if epoch.number == epoch.of else text)

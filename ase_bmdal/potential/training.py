@@ -61,7 +61,7 @@ def train(
     TrainingError
         If the loss of a structure is not a number; names it.
     """
-    settings = _architecture(cutoff, architecture, model)
+    settings = architecture_for(cutoff, architecture, model)
     how = training or TrainingSettings()
     how = how if epochs is None else replace(how, epochs=epochs)
     starts: Sequence[GMNN | None] = model.members if model else [None] * (n_models or 1)
@@ -82,9 +82,16 @@ def train(
     return members[0] if len(members) == 1 else Committee(members)
 
 
-def _architecture(
+def architecture_for(
     cutoff: float | None, architecture: ModelSettings | None, model: Potential | None
 ) -> ModelSettings:
+    """The architecture that was asked for, or that of the model to go on from.
+
+    Raises
+    ------
+    ValueError
+        If the two contradict each other.
+    """
     settings = architecture or (model.settings if model else ModelSettings())
     settings = settings if cutoff is None else replace(settings, cutoff=cutoff)
     if model and settings != model.settings:

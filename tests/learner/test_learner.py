@@ -171,7 +171,7 @@ class TestGivenModel:
         assert not run.exists()
 
     def test_must_have_the_architecture(self, watch, run, model):
-        with pytest.raises(ValueError, match="architecture of the given model"):
+        with pytest.raises(ValueError, match="architecture of the model"):
             learning(watch.reference, run, model=model, cutoff=4.0)
 
 

@@ -1,0 +1,32 @@
+"""Lines for a reader, and at a terminal one more that is overwritten."""
+
+from typing import TextIO
+
+CLEAR = "\r\x1b[K"
+
+
+class StatusLines:
+    """Lines that stay, and a status that the next text replaces.
+
+    Parameters
+    ----------
+    stream
+        The status is shown only if it is a terminal.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._is_terminal = stream.isatty()
+
+    def line(self, text: str) -> None:
+        """Write a line."""
+        self._write(f"{text}\n")
+
+    def status(self, text: str) -> None:
+        """Show what is going on now; an empty text clears it."""
+        if self._is_terminal:
+            self._write(text)
+
+    def _write(self, text: str) -> None:
+        self._stream.write(CLEAR + text if self._is_terminal else text)
+        self._stream.flush()
