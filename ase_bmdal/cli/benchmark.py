@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ase_bmdal.cli.data import require
+from ase_bmdal.cli.quiet import load_potential
 from ase_bmdal.common.terminal import StatusLines
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def _add_run(parser: Any) -> None:
 def run_curves(arguments: argparse.Namespace) -> None:
     """Compute what is not there yet."""
     data_file, test_file = _take_experiment(arguments)
+    load_potential()
     from ase_bmdal.benchmark.data import fingerprint, read_frames
     from ase_bmdal.benchmark.settings import BenchmarkSettings, recipe
 

@@ -1,7 +1,6 @@
 """TensorFlow without the messages it writes while it is loaded."""
 
 import importlib
-import logging
 import os
 import sys
 import tempfile
@@ -27,5 +26,3 @@ def load_potential() -> None:
         finally:
             os.dup2(before, 2)
             os.close(before)
-    # One trace for each size of structure is meant, and warned of by TensorFlow.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
