@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from ase_bmdal.potential.compilation import compiled
 from ase_bmdal.potential.gradients import Arrays, Parameters
 from ase_bmdal.potential.loss import Targets, losses
 from ase_bmdal.potential.settings import LearningRates, ModelSettings
@@ -42,7 +43,7 @@ def compiled_train_step(
     Kingma and Ba, arXiv:1412.6980.
     """
 
-    @tf.function(jit_compile=True, autograph=False)
+    @compiled
     def run(
         state: State, fraction: tf.Tensor, energy_scale: tf.Tensor, arrays: Arrays, targets: Targets
     ) -> tuple[State, tf.Tensor]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from ase_bmdal.potential.compilation import compiled
 from ase_bmdal.potential.descriptor import gaussian_moments, invariants
 from ase_bmdal.potential.network import Forward, forward
 from ase_bmdal.potential.settings import ModelSettings
@@ -72,7 +73,7 @@ def evaluate(parameters: Parameters, arrays: Arrays, settings: ModelSettings) ->
 def compiled_evaluate(settings: ModelSettings, shape: Shape) -> Any:
     """`evaluate` compiled for an architecture and one shape of batch."""
 
-    @tf.function(jit_compile=True, autograph=False)
+    @compiled
     def run(parameters: Parameters, arrays: Arrays) -> Evaluation:
         return evaluate(parameters, arrays, settings)
 
@@ -89,7 +90,7 @@ def compiled_step(settings: ModelSettings, shape: tuple[int, int]) -> Any:
     that periodic images add to them (Å, float64; long enough to reach past the cutoff for padding).
     """
 
-    @tf.function(jit_compile=True, autograph=False)
+    @compiled
     def run(
         parameters: Parameters,
         species: tf.Tensor,
