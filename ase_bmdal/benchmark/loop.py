@@ -18,7 +18,7 @@ from ase_bmdal.benchmark.settings import BenchmarkSettings
 from ase_bmdal.benchmark.split import make_split
 from ase_bmdal.benchmark.step import Stopwatch, Task, finish_step
 from ase_bmdal.common.errors import Error
-from ase_bmdal.potential.files import load_model, load_notes, save_model
+from ase_bmdal.potential.files import read_model, save_model
 from ase_bmdal.potential.fit import Epoch
 from ase_bmdal.potential.gmnn import Potential
 
@@ -172,9 +172,11 @@ def _model(
 ) -> Potential:
     """The potential of a step: the first one is the same for all methods of a seed, and kept."""
     path = folder.first_model(task.seed, n_models)
-    if step == 0 and path.exists() and (notes := load_notes(path))["settings"] == task.settings.digest:
-        watch.seconds["training"] = notes["seconds"]
-        return load_model(path)
+    if step == 0 and path.exists():
+        model, notes = read_model(path)
+        if notes["settings"] == task.settings.digest:
+            watch.seconds["training"] = notes["seconds"]
+            return model
     with watch.timing("training"):
         model = task.train(places, step, n_models, tell)
     if step == 0:

@@ -10,7 +10,7 @@ from ase_bmdal.labelling.store import StoredLabel
 from ase_bmdal.learner.events import Listener, Training
 from ase_bmdal.learner.folder import RunFolder, last_model
 from ase_bmdal.learner.settings import LearnerSettings
-from ase_bmdal.potential.files import load_model, load_notes, save_model
+from ase_bmdal.potential.files import read_model, save_model
 from ase_bmdal.potential.fit import Epoch
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.settings import LearningRates, TrainingSettings
@@ -54,7 +54,7 @@ class Models:
         path = last_model(self._folder.path)
         if path is None:
             return
-        model, notes = load_model(path), load_notes(path)
+        model, notes = read_model(path)
         wanted = (self._settings.architecture, self._settings.combination.n_models, self._settings.seed)
         if (model.settings, len(model.members), notes["seed"]) != wanted:
             log.info("the settings of the potential in %s have changed: it is trained anew", path)
@@ -129,7 +129,7 @@ class Models:
 
 
 def _warm(settings: LearnerSettings) -> TrainingSettings:
-    """Fewer epochs at lower rates, for a potential that has to learn a few new structures only."""
+    """Fewer epochs, at lower rates if asked for, for a potential that has to learn a few new structures only."""
     how, again = settings.training, settings.retraining
     full = how.rates_for(with_forces=True)
     rates = {name: again.rates * getattr(full, name) for name in ("network", "beta", "shift", "scale")}

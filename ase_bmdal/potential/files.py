@@ -58,15 +58,11 @@ def load_model(path: Path) -> Potential:
     ModelError
         If there is no such file, it is not a model, or a newer version wrote it.
     """
-    return _read(path)[0]
+    return read_model(path)[0]
 
 
-def load_notes(path: Path) -> dict[str, Any]:
-    """Read what was kept with a model; raises as `load_model`."""
-    return _read(path)[1]
-
-
-def _read(path: Path) -> tuple[Potential, dict[str, Any]]:
+def read_model(path: Path) -> tuple[Potential, dict[str, Any]]:
+    """Read a model and the notes kept with it; raises as `load_model`."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = dict(file)

@@ -7,7 +7,7 @@ from ase.build import bulk, molecule
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from ase_bmdal.common.errors import ModelError, UnknownElementError
-from ase_bmdal.potential.files import load_model, load_notes, save_model
+from ase_bmdal.potential.files import load_model, read_model, save_model
 from ase_bmdal.potential.gmnn import GMNN, Committee
 from ase_bmdal.potential.gradients import compiled_evaluate, compiled_step
 from ase_bmdal.potential.moving import MovingStructure
@@ -194,7 +194,7 @@ def test_a_saved_model_gives_the_same_numbers(tmp_path, n_members):
     assert before.energy == after.energy
     np.testing.assert_array_equal(before.forces, after.forces)
     assert again.settings == model.settings
-    assert load_notes(tmp_path / "model.npz") == {"round": 3}
+    assert read_model(tmp_path / "model.npz")[1] == {"round": 3}
 
 
 def test_what_is_no_model_is_refused(tmp_path):
