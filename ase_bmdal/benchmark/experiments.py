@@ -24,8 +24,9 @@ class Experiment:
         the last epoch serves as well as one that a validation set chooses, and every label can be trained on.
     methods, seeds
         One learning curve for each pair.
-    recipe
-        How the potentials are trained.
+    recipe, warm_epochs
+        How the potentials are trained. Most go on from the potential before for a quarter of the epochs, as the
+        calculator does; with smaller batches for fewer, so that a structure is learned from as often.
     """
 
     data: str
@@ -41,6 +42,7 @@ class Experiment:
     test: int | None = None
     labels: str | None = None
     recipe: Recipe = "default"
+    warm_epochs: int | None = None
 
 
 ASPIRIN = Experiment(
@@ -53,6 +55,7 @@ ASPIRIN = Experiment(
     batch=10,
     valid=0,
     pool=5000,
+    warm_epochs=75,
     methods=(
         RND,
         DIAGONAL_GP,
@@ -75,6 +78,7 @@ TIO2 = Experiment(
     batch=10,
     valid=0,
     pool=6000,
+    warm_epochs=75,
     methods=(RND, DIAGONAL_GP, DETERMINANT_GP, LCMD),
     seeds=(0, 1),
 )
@@ -86,6 +90,7 @@ LMNTO = Experiment(
     final=300,
     batch=25,
     valid=0,
+    warm_epochs=75,
     methods=(RND, LCMD),
     seeds=(0,),
 )
@@ -97,16 +102,21 @@ QM9 = Experiment(
     final=4000,
     batch=250,
     valid=500,
+    pool=30000,
+    warm_epochs=75,
     methods=(RND, LCMD),
     seeds=(0,),
 )
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     "aspirin": ASPIRIN,
-    "aspirin-batch-5": replace(FEW, batch=5),
-    "aspirin-batch-2": replace(FEW, batch=2),
-    "aspirin-paper-recipe": replace(ASPIRIN, methods=(RND,), seeds=(0,), valid=500, recipe="paper"),
-    "aspirin-random-100": replace(ASPIRIN, initial=100, methods=(RND,), seeds=(0,)),
+    "aspirin-batch-5": replace(FEW, batch=5, warm_epochs=38),
+    "aspirin-batch-2": replace(FEW, batch=2, warm_epochs=15),
+    "aspirin-from-scratch": replace(ASPIRIN, methods=(RND, LCMD), seeds=(0,), warm_epochs=None),
+    "aspirin-paper-recipe": replace(
+        ASPIRIN, methods=(RND,), seeds=(0,), valid=500, recipe="paper", warm_epochs=None
+    ),
+    "aspirin-random-100": replace(ASPIRIN, initial=100, methods=(RND,), warm_epochs=None),
     "tio2": TIO2,
     "tio2-250": replace(TIO2, final=250),
     "lmnto": LMNTO,

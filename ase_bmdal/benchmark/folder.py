@@ -2,7 +2,8 @@
 
 settings.json            what all results in it have in common
 METHOD-seed-N.jsonl      one learning curve, one line a step
-models/                  first potentials, shared by the methods; only needed while the benchmark runs
+models/                  first potentials, shared by the methods, and the last ones of curves that go on from
+                         them; only needed while the benchmark runs
 locks/                   held while a process works on a curve
 """
 
@@ -56,9 +57,10 @@ class ResultsFolder:
         """Results of one method and seed."""
         return Curve(self.path / f"{slug(combination)}-seed-{seed}.jsonl")
 
-    def first_model(self, seed: int, n_models: int) -> Path:
-        """File of the first potential, or committee."""
-        return self.path / "models" / f"first-{n_models}-seed-{seed}.npz"
+    def model(self, combination: Combination, seed: int, step: int) -> Path:
+        """File of a step's potential: the first is the same for all methods, of the others the last one is kept."""
+        name = f"first-{combination.n_models}" if step == 0 else slug(combination)
+        return self.path / "models" / f"{name}-seed-{seed}.npz"
 
 
 class Curve:

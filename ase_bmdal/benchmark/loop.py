@@ -13,11 +13,11 @@ import numpy as np
 import ase_bmdal
 from ase_bmdal.acquisition.combination import Combination
 from ase_bmdal.benchmark.folder import Curve, Record, ResultsFolder
-from ase_bmdal.benchmark.frames import Frames, Some
+from ase_bmdal.benchmark.frames import Frames
 from ase_bmdal.benchmark.settings import BenchmarkSettings
 from ase_bmdal.benchmark.split import make_split
 from ase_bmdal.benchmark.step import Stopwatch, Task, finish_step
-from ase_bmdal.common.errors import Error
+from ase_bmdal.common.errors import Error, RunFolderError
 from ase_bmdal.potential.files import read_model, save_model
 from ase_bmdal.potential.fit import Epoch
 from ase_bmdal.potential.gmnn import Potential
@@ -95,12 +95,15 @@ def run_benchmark(
     if not combinations or not seeds:
         raise ValueError("expected at least one method and one seed, got none")
     check_labels(combinations, data, test, settings)
-    tasks = [make_task(settings, data, test, seed) for seed in dict.fromkeys(seeds)]
+    n_test = None if test is None else len(test)
+    splits = {seed: make_split(settings, len(data), n_test, seed) for seed in seeds}
     folder = ResultsFolder(out, settings)
-    pairs = [(task, each) for task in tasks for each in dict.fromkeys(combinations)]
-    clock = _Clock(settings, [(each, folder.curve(each, task.seed)) for task, each in pairs])
-    for task, combination in pairs:
-        _run_curve(folder, task, combination, clock, listener)
+    methods = list(dict.fromkeys(combinations))
+    clock = _Clock(settings, [(each, folder.curve(each, seed)) for seed in splits for each in methods])
+    for seed, split in splits.items():
+        task = Task(settings, data, data if test is None else test, split, seed)
+        for combination in methods:
+            _run_curve(folder, task, combination, clock, listener)
 
 
 def check_labels(
@@ -124,12 +127,6 @@ def check_labels(
             raise ValueError(f"{each} compares with forces: expected them in the data, got energies only")
 
 
-def make_task(settings: BenchmarkSettings, data: Frames, test: Frames | None, seed: int) -> Task:
-    """Split the data for one seed; raises as `make_split`."""
-    split = make_split(settings, len(data), None if test is None else len(test), seed)
-    return Task(settings, data, Some(data if test is None else test, split.test), split, seed)
-
-
 def _run_curve(
     folder: ResultsFolder, task: Task, combination: Combination, clock: "_Clock", listener: Listener
 ) -> None:
@@ -145,7 +142,7 @@ def _run_curve(
             clock.start()
             watch = Stopwatch()
             tell = partial(_tell, listener, str(combination), task.seed, len(places))
-            model = _model(folder, task, combination.n_models, step, places, watch, tell)
+            model = _model(folder, task, combination, step, places, watch, tell)
             record = {
                 "method": str(combination),
                 "seed": task.seed,
@@ -164,24 +161,44 @@ def _run_curve(
 def _model(
     folder: ResultsFolder,
     task: Task,
-    n_models: int,
+    combination: Combination,
     step: int,
     places: list[int],
     watch: Stopwatch,
     tell: Callable[[Epoch], None],
 ) -> Potential:
-    """The potential of a step: the first one is the same for all methods of a seed, and kept."""
-    path = folder.first_model(task.seed, n_models)
-    if step == 0 and path.exists():
-        model, notes = read_model(path)
-        if notes["settings"] == task.settings.digest:
-            watch.seconds["training"] = notes["seconds"]
+    """The potential of a step, trained unless it is kept already."""
+    warm = task.settings.warm_epochs is not None
+    path = folder.model(combination, task.seed, step)
+    notes = {"settings": task.settings.digest, "step": step}
+    if step == 0 or warm:
+        found = _kept(path, notes)
+        if found is not None:
+            model, watch.seconds["training"] = found
             return model
+    start = None
+    if step > 0 and warm:
+        before = folder.model(combination, task.seed, step - 1)
+        found = _kept(before, {**notes, "step": step - 1})
+        if found is None:
+            raise RunFolderError(
+                f"{combination}, seed {task.seed}: expected the potential of step {step - 1} in {before}, which "
+                "the next one goes on from; without it the curve has to be computed anew in another folder"
+            )
+        start, _ = found
     with watch.timing("training"):
-        model = task.train(places, step, n_models, tell)
-    if step == 0:
-        save_model(path, model, {"settings": task.settings.digest, "seconds": watch.seconds["training"]})
+        model = task.train(places, step, combination.n_models, tell, start)
+    if step == 0 or warm:
+        save_model(path, model, {**notes, "seconds": watch.seconds["training"]})
     return model
+
+
+def _kept(path: Path, notes: dict[str, Any]) -> tuple[Potential, float] | None:
+    """A potential that was kept with these notes, and the seconds it was trained for."""
+    if not path.exists():
+        return None
+    model, found = read_model(path)
+    return (model, found["seconds"]) if notes.items() <= found.items() else None
 
 
 def _tell(listener: Listener, method: str, seed: int, n_train: int, epoch: Epoch) -> None:

@@ -40,6 +40,9 @@ class BenchmarkSettings:
         Limits on the pool and on the test set.
     architecture, training
         Of the potential.
+    warm_epochs
+        Epochs of every step but the first, which goes on from the potential of the step before, as the calculator
+        does; None trains each from scratch, as in the paper.
     """
 
     data: str
@@ -54,6 +57,7 @@ class BenchmarkSettings:
     test: Positive | None = None
     architecture: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
+    warm_epochs: Positive | None = None
 
     def __post_init__(self) -> None:
         """Check what concerns two fields."""

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_bmdal.acquisition.candidates import candidates
@@ -28,6 +28,7 @@ from ase_bmdal.common.randomness import stream
 from ase_bmdal.potential.fit import OnEpoch
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.training import train
+from ase_bmdal.structures.batch import Remembered
 from ase_bmdal.structures.labels import Label
 
 
@@ -39,8 +40,8 @@ class Task:
     ----------
     settings
         Sizes, architecture, training.
-    data, test
-        All structures of the data file, and the test set.
+    data, test_data
+        All structures of the data file, and of the test file; the same if there is no test file.
     split
         Who is who.
     seed
@@ -49,19 +50,43 @@ class Task:
 
     settings: BenchmarkSettings
     data: Frames
-    test: Some
+    test_data: Frames
     split: Split
     seed: int
 
-    def train(self, places: Sequence[int], step: int, n_models: int, on_epoch: OnEpoch | None) -> Potential:
-        """Train from scratch; the first potential of a committee is the one that is trained alone."""
+    @cached_property
+    def pool(self) -> Remembered[Some]:
+        """The whole pool of the first step."""
+        return Remembered(Some(self.data, self.split.pool))
+
+    @cached_property
+    def test(self) -> Remembered[Some]:
+        """The test set."""
+        return Remembered(Some(self.test_data, self.split.test))
+
+    def train(
+        self,
+        places: Sequence[int],
+        step: int,
+        n_models: int,
+        on_epoch: OnEpoch | None,
+        start: Potential | None,
+    ) -> Potential:
+        """Train from scratch, or for a shorter time from `start`.
+
+        The first potential of a committee from scratch is the one that is trained alone.
+        """
+        how, warm_epochs = self.settings.training, self.settings.warm_epochs
+        if start and warm_epochs:
+            how = replace(how, epochs=warm_epochs)
         return train(
             list(Some(self.data, np.asarray(places))),
             valid=list(Some(self.data, self.split.valid)) or None,
             seed=int(stream(self.seed, "training", step).integers(2**31)),
+            model=start,
             n_models=n_models,
             architecture=self.settings.architecture,
-            training=self.settings.training,
+            training=how,
             on_epoch=on_epoch,
         )
 
@@ -99,9 +124,10 @@ class Tested:
     predicted: list[list[Label]]
 
 
-def evaluate(model: Potential, test: Some) -> Tested:
+def evaluate(model: Potential, structures: Remembered[Some]) -> Tested:
     """Compare with the labels of the test set."""
-    predicted = [member.predict(test) for member in model.members]
+    test = structures.structures
+    predicted = [member.predict(structures) for member in model.members]
     energies = [np.array([label.energy for label in labels]) for labels in predicted]
     errors = {"energy": mean_errors([energy_errors(test.energies, each) for each in energies])}
     reference = test.forces
@@ -131,11 +157,10 @@ def finish_step(
         found = None if guess is None else correlations(guess, tested.each)
         if found is not None and guess is not None and combination.posterior:
             found["pearson_root"] = correlations(np.sqrt(guess), tested.each)["pearson"]
-    places = np.setdiff1d(task.split.pool, train_places)
-    picked = _pick(task, combination, step, places, train_set, model, watch)
+    picked = _pick(task, combination, step, train_set, model, watch)
     return {
         "n_train": len(train_places),
-        "n_pool": len(places),
+        "n_pool": len(task.pool) - (len(train_places) - len(task.split.initial)),
         "n_valid": len(task.split.valid),
         "n_test": len(task.test),
         "n_models": len(model.members),
@@ -150,8 +175,7 @@ def _pick(
     task: Task,
     combination: Combination,
     step: int,
-    places: NDArray[np.int64],
-    train_set: Sequence[Atoms],
+    train_set: Some,
     model: Potential,
     watch: Stopwatch,
 ) -> list[int]:
@@ -160,10 +184,11 @@ def _pick(
     if step + 1 == len(sizes):
         return []
     with watch.timing("features"):
-        found = candidates(combination, model, Some(task.data, places), train_set, seed=task.seed, draw=step)
+        found = candidates(combination, model, task.pool, train_set, seed=task.seed, draw=step)
     with watch.timing("selection"):
-        picks = found.pick(sizes[step + 1] - len(train_set))
-    return [int(places[pick]) for pick in picks]
+        picked_before = np.flatnonzero(np.isin(task.split.pool, train_set.places))
+        picks = found.pick(sizes[step + 1] - len(train_set), tried=picked_before.tolist())
+    return [int(place) for place in task.split.pool[picks]]
 
 
 def _forces(label: Label) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from ase_bmdal.kernels import (
 )
 from ase_bmdal.potential.gmnn import Potential, mean_label
 from ase_bmdal.selection.nearest import NearestPoints
+from ase_bmdal.structures.batch import Remembered
 from ase_bmdal.structures.labels import Label
 
 Doubles = NDArray[np.float64]
@@ -28,7 +29,7 @@ def uncertainty(
     combination: Combination,
     model: Potential,
     predicted: Sequence[Sequence[Label]],
-    test: Some,
+    test: Remembered[Some],
     train: Sequence[Atoms],
     seed: int,
 ) -> Doubles | None:
@@ -56,7 +57,7 @@ def uncertainty(
     if combination.kernel == "RND":
         return None
     if combination.feature is None:
-        return _diagonal(combination.kernel, predicted, test)
+        return _diagonal(combination.kernel, predicted, test.structures)
     unknown, known = (_features(model, side, combination.feature, seed) for side in (test, train))
     if combination.posterior:
         return GPPosterior(known).variance(unknown)

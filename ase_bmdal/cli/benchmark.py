@@ -74,6 +74,12 @@ def _add_run(parser: Any) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="(default: 0)")
     parser.add_argument("--recipe", choices=("default", "paper"), help="how potentials are trained")
     parser.add_argument("--epochs", type=int, help="overrides those of the recipe")
+    parser.add_argument(
+        "--warm-epochs",
+        type=int,
+        metavar="N",
+        help="train every potential but the first for so long, from the one before (default: from scratch)",
+    )
     parser.add_argument("--minibatch", type=int, help="overrides that of the recipe")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of results")
     parser.set_defaults(run=run_curves)
@@ -101,6 +107,7 @@ def run_curves(arguments: argparse.Namespace) -> None:
         forces=has_forces,
         architecture=architecture,
         training=training,
+        warm_epochs=arguments.warm_epochs,
         **sizes,
     )
     from ase_bmdal.benchmark.loop import run_benchmark
@@ -121,7 +128,7 @@ def _take_experiment(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
         if arguments.data is None:
             arguments.data = arguments.data_folder / chosen.data
             arguments.test_data = arguments.data_folder / chosen.test_data
-        for name in ("labels", "cutoff", "methods", "seeds", "recipe", *SIZES):
+        for name in ("labels", "cutoff", "methods", "seeds", "recipe", "warm_epochs", *SIZES):
             if getattr(arguments, name) is None:
                 setattr(arguments, name, getattr(chosen, name))
     needed = ("data", "cutoff", "initial", "final", "batch", "methods")

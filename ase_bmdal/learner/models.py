@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from ase_bmdal.common.randomness import stream
@@ -13,7 +12,6 @@ from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.potential.files import read_model, save_model
 from ase_bmdal.potential.fit import Epoch
 from ase_bmdal.potential.gmnn import Potential
-from ase_bmdal.potential.settings import LearningRates, TrainingSettings
 from ase_bmdal.potential.training import train
 
 log = logging.getLogger(__name__)
@@ -91,6 +89,8 @@ class Models:
         """
         settings = self._settings
         held_out = [row.atoms for row in labels if self._is_held_out(row)]
+        warm = self.current is not None and not final
+        how = settings.retraining.shortened(settings.training) if warm else settings.training
         rest = [row.atoms for row in labels if not self._is_held_out(row)] or held_out
         self.current = train(
             rest,
@@ -99,7 +99,7 @@ class Models:
             model=self.current,
             n_models=settings.combination.n_models,
             architecture=settings.architecture,
-            training=_warm(settings) if self.current and not final else settings.training,
+            training=how,
             on_epoch=lambda epoch: self._report_epoch(number, epoch),
         )
         self.version += 1
@@ -126,11 +126,3 @@ class Models:
 
     def _report_epoch(self, number: int, epoch: Epoch) -> None:
         self._report(Training(number, epoch.number, epoch.of, epoch.train_loss, epoch.valid_loss))
-
-
-def _warm(settings: LearnerSettings) -> TrainingSettings:
-    """Fewer epochs, at lower rates if asked for, for a potential that has to learn a few new structures only."""
-    how, again = settings.training, settings.retraining
-    full = how.rates_for(with_forces=True)
-    rates = {name: again.rates * getattr(full, name) for name in ("network", "beta", "shift", "scale")}
-    return replace(how, epochs=again.epochs or max(1, how.epochs // 4), rates=LearningRates(**rates))

@@ -1,5 +1,6 @@
 """When and how much to learn."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
@@ -38,17 +39,19 @@ class Retraining:
     Attributes
     ----------
     epochs
-        Epochs of a round that goes on from the previous weights; None takes a quarter of those from scratch.
-    rates
-        Factor on the learning rates in such a round.
+        Epochs of a round that goes on from the previous weights, at full learning rates; None takes a quarter of
+        those from scratch.
     valid_fraction
         Part of the labels held out to choose the best epoch; which ones never changes within a run. With the few
         labels of a young run a tenth of them chooses worse than the end of the learning-rate decay does.
     """
 
     epochs: AtLeastOne | None = None
-    rates: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     valid_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+    def shortened(self, training: TrainingSettings) -> TrainingSettings:
+        """How a potential goes on from the previous weights, if `training` is how one is trained from scratch."""
+        return replace(training, epochs=self.epochs or max(1, training.epochs // 4))
 
 
 @settings

@@ -1,4 +1,4 @@
-"""One training step: gradient of the loss and Adam with a learning rate for each group of parameters."""
+"""Training steps: gradient of the loss and Adam with a learning rate for each group of parameters."""
 
 from functools import cache
 from typing import Any, NamedTuple
@@ -30,13 +30,15 @@ def initial_state(parameters: Parameters) -> State:
 
 
 @cache
-def compiled_train_step(
-    settings: ModelSettings, shape: Shape, rates: LearningRates, with_forces: bool
-) -> Any:
-    """Training step compiled for an architecture, one shape of batch, and the learning rates.
+def compiled_steps(settings: ModelSettings, shape: Shape, rates: LearningRates, with_forces: bool) -> Any:
+    """Training steps compiled for an architecture, one shape of batch, and the learning rates.
 
-    The compiled function takes the state, the fraction of the learning rates that is left, the fixed energy scale,
-    and a batch with its targets; it returns the new state and the loss of every structure.
+    With few structures to a batch a call costs as much as the step it makes: so there are several in one, and the
+    state stays where it is in between.
+
+    The compiled function takes the state, the fraction of the learning rates that is left at each of T steps [T],
+    how many of them to do, the fixed energy scale, and T batches with their targets, stacked. It returns the new
+    state and the loss of every structure, [T, S].
 
     References
     ----------
@@ -45,15 +47,29 @@ def compiled_train_step(
 
     @compiled
     def run(
-        state: State, fraction: tf.Tensor, energy_scale: tf.Tensor, arrays: Arrays, targets: Targets
+        state: State,
+        fractions: tf.Tensor,
+        n_steps: tf.Tensor,
+        energy_scale: tf.Tensor,
+        arrays: Arrays,
+        targets: Targets,
     ) -> tuple[State, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            tape.watch(state.parameters)
-            model = {**state.parameters, "energy_scale": energy_scale}
-            each = losses(model, arrays, targets, settings, with_forces)
-            total = tf.reduce_sum(each) / tf.math.count_nonzero(targets.energy_weights, dtype=each.dtype)
-        now = {name: fraction * rates.of(name) for name in state.parameters}
-        return adam(state, tape.gradient(total, state.parameters), now), each
+        def step(index: tf.Tensor, state: State, found: tf.Tensor) -> tuple[tf.Tensor, State, tf.Tensor]:
+            batch, labels = Arrays(*(a[index] for a in arrays)), Targets(*(t[index] for t in targets))
+            with tf.GradientTape() as tape:
+                tape.watch(state.parameters)
+                model = {**state.parameters, "energy_scale": energy_scale}
+                each = losses(model, batch, labels, settings, with_forces)
+                total = tf.reduce_sum(each) / tf.math.count_nonzero(labels.energy_weights, dtype=each.dtype)
+            now = {name: fractions[index] * rates.of(name) for name in state.parameters}
+            moved = adam(state, tape.gradient(total, state.parameters), now)
+            return index + 1, moved, tf.tensor_scatter_nd_update(found, [[index]], [each])
+
+        nothing = tf.zeros_like(targets.energies)
+        _, state, found = tf.while_loop(
+            lambda index, *_: index < n_steps, step, (tf.constant(0), state, nothing)
+        )
+        return state, found
 
     return run
 

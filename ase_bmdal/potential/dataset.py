@@ -1,14 +1,14 @@
 """Labelled structures, ready to be cut into minibatches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_bmdal.potential.gmnn import arrays_of
 from ase_bmdal.potential.gradients import Arrays
 from ase_bmdal.potential.loss import Targets, assemble_targets
 from ase_bmdal.potential.regression import Reference
@@ -17,7 +17,20 @@ from ase_bmdal.structures.batch import Geometry, Shape, assemble
 from ase_bmdal.structures.buckets import bucket
 from ase_bmdal.structures.labels import Label
 
-Minibatch = tuple[NDArray[np.int64], Arrays, Targets]
+STEPS_PER_CALL = 16
+STACKED_PAIRS = 2**20
+
+
+class Minibatch(NamedTuple):
+    """Places of some structures in the data set, their arrays and their targets (NumPy)."""
+
+    members: NDArray[np.int64]
+    arrays: Arrays
+    targets: Targets
+
+    def tensors(self) -> tuple[Arrays, Targets]:
+        """Arrays and targets as TensorFlow has them."""
+        return Arrays(*map(tf.constant, self.arrays)), Targets(*map(tf.constant, self.targets))
 
 
 class Dataset:
@@ -59,8 +72,8 @@ class Dataset:
 
         Yields
         ------
-        tuple
-            Places of the structures in the data set, their arrays and their targets.
+        Minibatch
+            In arrays of few different shapes.
         """
         order = np.arange(len(self)) if rng is None else rng.permutation(len(self))
         for start in range(0, len(order), batch_size):
@@ -72,7 +85,7 @@ class Dataset:
             batch = assemble(geometries, self._reference.elements, shape, padding, dtype)
             labels = [self._labels[index] for index in members]
             targets = assemble_targets(geometries, labels, self._how, shape, dtype)
-            yield members, arrays_of(batch), Targets(*map(tf.constant, targets))
+            yield Minibatch(members, Arrays(*(getattr(batch, name) for name in Arrays._fields)), targets)
 
     def _shape(self, members: NDArray[np.int64], batch_size: int) -> Shape:
         """One shape if all structures are of one size, else a coarse ladder that starts at the mean size."""
@@ -80,3 +93,32 @@ class Dataset:
         bits = 3 if alike else 1
         usual = bucket(round(batch_size * self._sizes.mean()), bits)
         return Shape(max(usual, bucket(int(self._sizes[members].sum()), bits)), self._width, batch_size)
+
+
+def stacks(minibatches: Iterable[Minibatch]) -> Iterator[list[Minibatch]]:
+    """Bring minibatches of one shape together, as many as one call takes or fewer; each as soon as it can be."""
+    waiting: dict[Shape, list[Minibatch]] = {}
+    for each in minibatches:
+        stack = waiting.setdefault(each.arrays.shape, [])
+        stack.append(each)
+        if len(stack) == capacity(each.arrays.shape):
+            yield waiting.pop(each.arrays.shape)
+    yield from waiting.values()
+
+
+def capacity(shape: Shape) -> int:
+    """How many minibatches one call takes."""
+    return max(1, min(STEPS_PER_CALL, STACKED_PAIRS // (shape.atoms * shape.neighbours)))
+
+
+def stacked(stack: Sequence[Minibatch]) -> tuple[Arrays, Targets]:
+    """The arrays of some minibatches with a new first axis, as long as the capacity; zero where there are fewer."""
+    size = capacity(stack[0].arrays.shape)
+
+    def lay(parts: tuple[Any, ...]) -> tf.Tensor:
+        whole = np.zeros((size, *parts[0].shape), parts[0].dtype)
+        np.stack(parts, out=whole[: len(parts)])
+        return tf.constant(whole)
+
+    arrays, targets = ([each.arrays for each in stack], [each.targets for each in stack])
+    return Arrays(*map(lay, zip(*arrays, strict=True))), Targets(*map(lay, zip(*targets, strict=True)))

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from ase_bmdal.common.errors import TrainingError
-from ase_bmdal.potential.adam import compiled_train_step, initial_state
-from ase_bmdal.potential.dataset import Dataset
+from ase_bmdal.potential.adam import compiled_steps, initial_state
+from ase_bmdal.potential.dataset import Dataset, capacity, stacked, stacks
 from ase_bmdal.potential.gmnn import GMNN
 from ase_bmdal.potential.gradients import Parameters
 from ase_bmdal.potential.loss import compiled_losses
@@ -77,12 +76,17 @@ def fit(
     best, best_loss = parameters, math.inf
     for epoch in range(1, how.epochs + 1):
         each = np.empty(len(data))
-        for index, (members, arrays, targets) in enumerate(data.minibatches(batch_size, rng)):
-            left = 1 - (epoch - 1 + index / steps_per_epoch) / how.epochs
-            fraction = tf.constant(min(1.0, left / how.decay), arrays.pairs.dtype)
-            step = compiled_train_step(network.settings, arrays.shape, rates, data.with_forces)
-            state, values = step(state, fraction, energy_scale, arrays, targets)
-            each[members] = values[: len(members)]
+        done = 0
+        for stack in stacks(data.minibatches(batch_size, rng)):
+            shape = stack[0].arrays.shape
+            steps = np.arange(done, done + capacity(shape))
+            left = 1 - (epoch - 1 + steps / steps_per_epoch) / how.epochs
+            fractions = np.clip(left / how.decay, 0, 1).astype(network.settings.dtype)
+            run = compiled_steps(network.settings, shape, rates, data.with_forces)
+            state, values = run(state, fractions, np.int32(len(stack)), energy_scale, *stacked(stack))
+            for minibatch, losses in zip(stack, values.numpy(), strict=False):
+                each[minibatch.members] = losses[: len(minibatch.members)]
+            done += len(stack)
         _check(each, f"training structure, epoch {epoch}")
         valid_loss = None
         if valid and _is_due(epoch, how.epochs, len(valid) / len(data)):
@@ -101,9 +105,10 @@ def _is_due(epoch: int, of: int, size: float) -> bool:
 
 def _validate(parameters: Parameters, valid: Dataset, network: GMNN) -> float:
     each = np.empty(len(valid))
-    for members, arrays, targets in valid.minibatches(VALIDATION_BATCH):
-        compiled = compiled_losses(network.settings, arrays.shape, valid.with_forces)
-        each[members] = compiled(parameters, arrays, targets)[: len(members)]
+    for minibatch in valid.minibatches(VALIDATION_BATCH):
+        compiled = compiled_losses(network.settings, minibatch.arrays.shape, valid.with_forces)
+        losses = compiled(parameters, *minibatch.tensors())
+        each[minibatch.members] = losses[: len(minibatch.members)]
     _check(each, "validation structure")
     return float(each.mean())
 

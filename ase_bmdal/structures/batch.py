@@ -4,10 +4,10 @@ All atoms of all structures stand in one axis `A`, their neighbours in a dense s
 no mask: a padded atom has species -1, whose one-hot vector is zero; a padded pair is longer than the cutoff.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Generic, TypeVar, overload
 
 import numpy as np
 from ase import Atoms
@@ -18,6 +18,8 @@ from ase_bmdal.structures.buckets import bucket
 from ase_bmdal.structures.neighbours import Neighbours, neighbours
 
 Real = TypeVar("Real", bound=np.floating)
+Structures = TypeVar("Structures", bound=Sequence[Atoms])
+LaidOut = tuple[list[int], "Batch"]
 
 
 @dataclass(frozen=True)
@@ -148,19 +150,57 @@ def assemble(
     return Batch(species, structure, pairs, reverse, volumes, np.array([len(g) for g in geometries]))
 
 
+class Remembered(Sequence[Atoms], Generic[Structures]):
+    """Structures that are computed with again and again: `batches` finds their neighbours once.
+
+    Parameters
+    ----------
+    structures
+        Must not change.
+    """
+
+    def __init__(self, structures: Structures) -> None:
+        self.structures = structures
+        self._how: tuple[object, ...] = ()
+        self._batches: list[LaidOut] = []
+
+    def __len__(self) -> int:
+        return len(self.structures)
+
+    @overload
+    def __getitem__(self, index: int) -> Atoms: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Atoms]: ...
+
+    def __getitem__(self, index: int | slice) -> Atoms | Sequence[Atoms]:
+        """One structure, or some of them."""
+        return self.structures[index]
+
+    def batches(
+        self, elements: Sequence[int], cutoff: float, dtype: DTypeLike, atoms_per_batch: int
+    ) -> list[LaidOut]:
+        """As the function `batches`; kept until something else is asked for."""
+        how = (tuple(elements), cutoff, np.dtype(dtype), atoms_per_batch)
+        if how != self._how:
+            self._batches = list(batches(self.structures, *how))
+            self._how = how
+        return self._batches
+
+
 def batches(
     structures: Sequence[Atoms],
     elements: Sequence[int],
     cutoff: float,
     dtype: DTypeLike,
     atoms_per_batch: int,
-) -> Iterator[tuple[list[int], Batch]]:
+) -> Iterable[LaidOut]:
     """Lay out any number of structures in batches of similar size.
 
     Parameters
     ----------
     structures
-        In any order and of any size.
+        In any order and of any size; `Remembered` ones are laid out once.
     elements
         As in `assemble`.
     cutoff
@@ -180,6 +220,18 @@ def batches(
     ValueError, UnknownElementError
         As `assemble` and `neighbours`.
     """
+    if isinstance(structures, Remembered):
+        return structures.batches(elements, cutoff, dtype, atoms_per_batch)
+    return _lay_out(structures, elements, cutoff, dtype, atoms_per_batch)
+
+
+def _lay_out(
+    structures: Sequence[Atoms],
+    elements: Sequence[int],
+    cutoff: float,
+    dtype: DTypeLike,
+    atoms_per_batch: int,
+) -> Iterator[LaidOut]:
     order = sorted(range(len(structures)), key=lambda index: len(structures[index]))
     for members in _groups(order, structures, atoms_per_batch):
         geometries = [Geometry.of(structures[index], cutoff) for index in members]

@@ -1,6 +1,7 @@
 """The loop: all methods, resumed after any kill, results guarded."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,7 +11,8 @@ import pytest
 
 from ase_bmdal.acquisition.combination import COMBINATIONS, Combination
 from ase_bmdal.benchmark.folder import Curve, ResultsFolder, slug
-from ase_bmdal.benchmark.loop import Learning, StepDone, make_task, run_benchmark
+from ase_bmdal.benchmark.loop import Learning, StepDone, run_benchmark
+from ase_bmdal.benchmark.split import make_split
 from ase_bmdal.common.errors import FolderInUseError, RunFolderError
 from ase_bmdal.potential.settings import TrainingSettings
 from tests.benchmark.small import ARCHITECTURE, frames, settings
@@ -27,7 +29,7 @@ from ase_bmdal.benchmark.loop import Learning, run_benchmark
 from ase_bmdal.potential.settings import TrainingSettings
 from tests.benchmark.small import ARCHITECTURE, frames, settings
 
-out, kind, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+out, kind, count, warm_epochs = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]) or None
 seen = 0
 
 def listen(event):
@@ -37,7 +39,7 @@ def listen(event):
         os.kill(os.getpid(), signal.SIGKILL)
 
 methods = [Combination.parse("MAXDIAG + RND"), Combination.parse("LCMD + FEAT(RP)")]
-run_benchmark(settings(), frames(), None, methods, [3], out, listen)
+run_benchmark(settings(warm_epochs=warm_epochs), frames(), None, methods, [3], out, listen)
 """
 
 
@@ -77,7 +79,7 @@ def test_files_and_events(uninterrupted):
 
 
 def test_records(uninterrupted):
-    split = make_task(settings(), frames(), None, 3).split
+    split = make_split(settings(), 40, None, 3)
     for records in lines(uninterrupted[0]).values():
         known = split.initial.tolist()
         for record, size in zip(records, (4, 6, 8), strict=True):
@@ -90,21 +92,54 @@ def test_records(uninterrupted):
         assert records[-1]["picked"] == []
 
 
-@pytest.mark.parametrize(("kind", "count"), [("Learning", 2), ("Learning", 5), ("StepDone", 4)])
-def test_goes_on_after_a_kill(uninterrupted, tmp_path, kind, count):
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "results"), kind, str(count)]
+@pytest.fixture(scope="module")
+def uninterrupted_warm(tmp_path_factory):
+    out = tmp_path_factory.mktemp("benchmark") / "warm"
+    events = []
+    run_benchmark(settings(warm_epochs=2), frames(), None, [RND, LCMD], [3], out, events.append)
+    return out, events
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "warm_epochs"),
+    [("Learning", 2, 0), ("Learning", 5, 0), ("StepDone", 4, 0), ("Learning", 7, 2), ("StepDone", 5, 2)],
+)
+def test_goes_on_after_a_kill(uninterrupted, uninterrupted_warm, tmp_path, kind, count, warm_epochs):
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "results"), kind, str(count), str(warm_epochs)]
     killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
     assert killed.returncode == -9, killed.stderr
     before = lines(tmp_path / "results")
     steps = []
     run_benchmark(
-        settings(), frames(), None, [RND, LCMD], [3], tmp_path / "results",
+        settings(warm_epochs=warm_epochs or None), frames(), None, [RND, LCMD], [3], tmp_path / "results",
         lambda event: steps.append(event) if isinstance(event, StepDone) else None,
     )  # fmt: skip
     assert len(steps) == 6 - sum(map(len, before.values()))
-    assert lines(tmp_path / "results") == lines(uninterrupted[0])
+    assert lines(tmp_path / "results") == lines((uninterrupted_warm if warm_epochs else uninterrupted)[0])
     if kind == "StepDone":
         assert sum(map(len, before.values())) == count
+
+
+def test_a_warm_curve_begins_like_one_from_scratch_and_goes_on_for_fewer_epochs(
+    uninterrupted, uninterrupted_warm
+):
+    cold, warm = lines(uninterrupted[0]), lines(uninterrupted_warm[0])
+    for name, records in warm.items():
+        assert records[0]["errors"] == cold[name][0]["errors"]
+        assert records[1]["errors"] != cold[name][1]["errors"]
+    epochs = [event for event in uninterrupted_warm[1] if isinstance(event, Learning)]
+    assert [each.of for each in epochs] == 3 * [3] + 8 * [2]
+
+
+def test_a_warm_curve_is_not_continued_without_its_last_potential(uninterrupted_warm, tmp_path):
+    out = tmp_path / "warm"
+    shutil.copytree(uninterrupted_warm[0], out, ignore=shutil.ignore_patterns("lcmd-*.npz"))
+    path = out / "lcmd-feat-rp-seed-3.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    with pytest.raises(
+        RunFolderError, match=r"expected the potential of step 1 in .*lcmd-feat-rp-seed-3\.npz"
+    ):
+        run_benchmark(settings(warm_epochs=2), frames(), None, [LCMD], [3], out)
 
 
 def test_nothing_is_computed_twice(uninterrupted):

@@ -7,15 +7,16 @@ from ase.calculators.emt import EMT
 
 from ase_bmdal.common.errors import TrainingError
 from ase_bmdal.common.randomness import stream
-from ase_bmdal.potential.adam import adam, initial_state
-from ase_bmdal.potential.dataset import Dataset
+from ase_bmdal.potential.adam import adam, compiled_steps, initial_state
+from ase_bmdal.potential.dataset import Dataset, capacity, stacked, stacks
 from ase_bmdal.potential.fit import fit
 from ase_bmdal.potential.gmnn import Committee
-from ase_bmdal.potential.loss import compiled_losses
+from ase_bmdal.potential.loss import compiled_losses, losses
 from ase_bmdal.potential.network import initial_parameters
 from ase_bmdal.potential.regression import fit_reference, rebase
 from ase_bmdal.potential.settings import LearningRates, ModelSettings, TrainingSettings
 from ase_bmdal.potential.training import train
+from ase_bmdal.structures.batch import Shape
 from ase_bmdal.structures.labels import Label, label_of, labels_of
 from tests.builders import random_model, rattled
 
@@ -77,10 +78,10 @@ class TestLoss:
         rebased = rebase(model, reference, model.parameters)
         data = Dataset(structures, labels_of(structures), reference, model.settings, how)
         found = np.empty(len(structures))
-        for members, arrays, targets in data.minibatches(4):
-            found[members] = compiled_losses(model.settings, arrays.shape, True)(
-                rebased.tensors, arrays, targets
-            )[: len(members)]
+        for minibatch in data.minibatches(4):
+            run = compiled_losses(model.settings, minibatch.arrays.shape, True)
+            values = run(rebased.tensors, *minibatch.tensors())
+            found[minibatch.members] = values[: len(minibatch.members)]
         np.testing.assert_allclose(found, [self.formula(model, atoms) for atoms in structures], rtol=1e-8)
 
     def formula(self, model, atoms):
@@ -125,6 +126,56 @@ class TestRegression:
         for one, other in zip(model.predict(structures), rebased.predict(structures), strict=True):
             assert one.energy == pytest.approx(other.energy, abs=1e-9)
             np.testing.assert_allclose(one.forces, other.forces, atol=1e-9)
+
+
+class TestSteps:
+    """Several steps in one call, whatever shapes the minibatches have."""
+
+    def data(self):
+        large = labelled(cell(5).repeat((3, 1, 1)), "energy", "forces")
+        structures = [*crystals(4), *water(3), large]
+        model = random_model([1, 8, 29], hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5)
+        reference = fit_reference(structures, [label.energy for label in labels_of(structures)])
+        data = Dataset(structures, labels_of(structures), reference, model.settings, TrainingSettings())
+        return model, data
+
+    def test_equal_steps_one_by_one(self):
+        model, data = self.data()
+        stack = max(stacks(data.minibatches(1)), key=len)
+        rates, n = LearningRates(), len(stack)
+        fractions = np.linspace(1.0, 0.2, capacity(stack[0].arrays.shape))
+        parameters = dict(model.tensors)
+        scale = parameters.pop("energy_scale")
+        run = compiled_steps(model.settings, stack[0].arrays.shape, rates, True)
+        done, values = run(initial_state(parameters), fractions, np.int32(n), scale, *stacked(stack))
+        state = initial_state(parameters)
+        for index, minibatch in enumerate(stack):
+            arrays, targets = minibatch.tensors()
+            with tf.GradientTape() as tape:
+                tape.watch(state.parameters)
+                known = {**state.parameters, "energy_scale": scale}
+                each = losses(known, arrays, targets, model.settings, True)
+                total = tf.reduce_mean(each)
+            np.testing.assert_allclose(values[index], each, rtol=1e-8)
+            now = {name: fractions[index] * rates.of(name) for name in state.parameters}
+            state = adam(state, tape.gradient(total, state.parameters), now)
+        assert n < len(fractions)
+        assert done.step == state.step == n
+        for name, value in state.parameters.items():
+            np.testing.assert_allclose(done.parameters[name], value, rtol=1e-8, atol=1e-12)
+
+    def test_every_minibatch_stands_in_one_stack_of_its_shape(self):
+        _, data = self.data()
+        found = list(stacks(minibatch for _ in range(9) for minibatch in data.minibatches(1)))
+        assert len({stack[0].arrays.shape for stack in found}) > 1
+        assert all(each.arrays.shape == stack[0].arrays.shape for stack in found for each in stack)
+        assert all(len(stack) <= capacity(stack[0].arrays.shape) for stack in found)
+        members = sorted(int(each.members[0]) for stack in found for each in stack)
+        assert members == sorted(9 * list(range(8)))
+
+    def test_a_stack_of_large_batches_stays_small(self):
+        assert capacity(Shape(64, 20, 2)) == 16
+        assert capacity(Shape(4096, 160, 32)) == 1
 
 
 class TestAdam:
@@ -242,12 +293,9 @@ class TestTrain:
         how, labels = TrainingSettings(), labels_of(valid)
         reference = fit_reference(data, [label.energy for label in labels_of(data)])
         held_out = Dataset(valid, labels, reference, DOUBLE, how)
-        [(members, arrays, targets)] = held_out.minibatches(32)
-        loss = (
-            compiled_losses(DOUBLE, arrays.shape, True)(model.tensors, arrays, targets)
-            .numpy()[: len(members)]
-            .mean()
-        )
+        [minibatch] = held_out.minibatches(32)
+        run = compiled_losses(DOUBLE, minibatch.arrays.shape, True)
+        loss = run(model.tensors, *minibatch.tensors()).numpy()[: len(minibatch.members)].mean()
         assert loss == pytest.approx(min(epoch.valid_loss for epoch in seen), rel=1e-6)
 
     def test_labels_must_be_there_and_be_numbers(self):

@@ -3,7 +3,15 @@ import pytest
 from ase.build import bulk, molecule
 
 from ase_bmdal.common.errors import UnknownElementError
-from ase_bmdal.structures.batch import Geometry, Shape, assemble, batches, species_of, volume
+from ase_bmdal.structures.batch import (
+    Geometry,
+    Remembered,
+    Shape,
+    assemble,
+    batches,
+    species_of,
+    volume,
+)
 from tests.builders import every_geometry
 
 STRUCTURES = list(every_geometry().values())
@@ -67,3 +75,31 @@ def test_only_a_full_cell_has_a_volume():
     assert volume(atoms) == pytest.approx(atoms.get_volume())
     atoms.pbc = (True, True, False)
     assert volume(atoms) == 0.0
+
+
+def test_remembered_structures_are_laid_out_once_for_each_way_of_asking():
+    class Counting(list):
+        asked = 0
+
+        def __getitem__(self, index):
+            self.asked += 1
+            return super().__getitem__(index)
+
+    structures = Counting(STRUCTURES)
+    remembered = Remembered(structures)
+    first = batches(remembered, ELEMENTS, 4.0, "float32", 100)
+    asked = structures.asked
+    assert asked > 0
+    again = batches(remembered, ELEMENTS, 4.0, "float32", 100)
+    assert again is first
+    assert structures.asked == asked
+    for (places, batch), (expected_places, expected) in zip(
+        first, batches(STRUCTURES, ELEMENTS, 4.0, "float32", 100), strict=True
+    ):
+        assert places == expected_places
+        np.testing.assert_array_equal(batch.pairs, expected.pairs)
+        np.testing.assert_array_equal(batch.reverse, expected.reverse)
+    (_, other), *_ = batches(remembered, ELEMENTS, 3.0, "float32", 100)
+    assert other.shape != first[0][1].shape
+    assert len(remembered) == len(STRUCTURES)
+    assert remembered[0] == STRUCTURES[0]
