@@ -81,6 +81,17 @@ class Results:
                 found.setdefault(record["n_train"], []).append(value)
         return {size: Mean.of(values) for size, values in sorted(found.items())}
 
+    def relative_curve(self, method: str, to: str, *names: str) -> dict[int, Mean]:
+        """Like `learning_curve`, each entry divided by that of another method with the same seed."""
+        found: dict[int, list[float]] = {}
+        for (name, seed), records in self.curves.items():
+            if name == method:
+                for one, other in zip(records, self.curves.get((to, seed), []), strict=False):
+                    value, base = entry(one, *names), entry(other, *names)
+                    if value is not None and base:
+                        found.setdefault(one["n_train"], []).append(value / base)
+        return {size: Mean.of(values) for size, values in sorted(found.items())}
+
     def average(self, method: str, *names: str) -> Mean | None:
         """Mean over whole learning curves, then over seeds; None if no curve is finished."""
         means = []

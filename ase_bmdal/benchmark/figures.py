@@ -14,6 +14,7 @@ from ase_bmdal.benchmark.tables import ERRORS, unit_name
 from ase_bmdal.report.figures import save_figure
 
 PANELS = ("mae", "rmse", "maxe")
+RANDOM = "MAXDIAG + RND"
 # Okabe and Ito's colours without yellow: told apart by the colour-blind. One for each family of methods.
 FAMILIES = {
     "MAXDIAG + RND": ("#000000", "o"),
@@ -36,6 +37,7 @@ class Plot:
     lines: Callable[[str], Lines]
     x_label: str
     x_ticks: Sequence[int] = ()
+    is_relative: bool = False
 
 
 def write_figures(folders: Sequence[Results], out: Path, unit: str = "kcal") -> list[Path]:
@@ -59,6 +61,8 @@ def write_figures(folders: Sequence[Results], out: Path, unit: str = "kcal") -> 
     written = []
     for quantity in ("forces", "energy") if largest.has_forces else ("energy",):
         figures = {"learning": _against_size(largest, quantity, largest.methods)}
+        if RANDOM in largest.methods and len(largest.methods) > 1:
+            figures["relative"] = _against_random(largest, quantity)
         batches = sorted({results.settings["batch"] for results in folders})
         if len(batches) > 1:
             methods = list(dict.fromkeys(method for each in folders for method in each.methods))
@@ -84,13 +88,12 @@ def draw(plot: Plot, quantity: str, unit: str) -> Figure:
     figure = Figure(figsize=(11, 4.8), dpi=150, layout="constrained")
     for axes, name in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
         for method, line in plot.lines(name).items():
-            _draw_line(axes, method, line, UNITS[unit][1])
+            _draw_line(axes, method, line, 1.0 if plot.is_relative else UNITS[unit][1])
         axes.set_title(ERRORS[name], fontsize=11)
         axes.set_xlabel(plot.x_label)
-        _log_axes(axes, plot.x_ticks)
-    figure.axes[0].set_ylabel(
-        f"{'force' if quantity == 'forces' else 'energy'} error / {unit_name(quantity, unit)}"
-    )
+        _scale_axes(axes, plot)
+    per = "that of random selection" if plot.is_relative else unit_name(quantity, unit)
+    figure.axes[0].set_ylabel(f"{'force' if quantity == 'forces' else 'energy'} error / {per}")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=min(4, max(1, len(labels))), frameon=False
@@ -103,6 +106,16 @@ def _against_size(results: Results, quantity: str, methods: Iterable[str]) -> Pl
         return {method: results.learning_curve(method, "errors", quantity, name) for method in methods}
 
     return Plot(lines, "number of labels")
+
+
+def _against_random(results: Results, quantity: str) -> Plot:
+    """Small differences, which a log axis over all sizes hides."""
+
+    def lines(name: str) -> Lines:
+        names = ("errors", quantity, name)
+        return {method: results.relative_curve(method, RANDOM, *names) for method in results.methods}
+
+    return Plot(lines, "number of labels", is_relative=True)
 
 
 def _against_batch(folders: Sequence[Results], quantity: str, methods: Iterable[str]) -> Plot:
@@ -144,10 +157,14 @@ def _draw_line(axes: Any, method: str, line: Mapping[int, Mean], factor: float) 
     axes.fill_between(x, y - error, y + error, color=colour, alpha=0.15, linewidth=0)
 
 
-def _log_axes(axes: Any, x_ticks: Sequence[int]) -> None:
+def _scale_axes(axes: Any, plot: Plot) -> None:
+    """Log axes, but for ratios, with ticks at round numbers."""
     axes.set_xscale("log")
-    axes.set_yscale("log")
-    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+    logarithmic = [(axes.xaxis, axes.get_xlim())]
+    if not plot.is_relative:
+        axes.set_yscale("log")
+        logarithmic.append((axes.yaxis, axes.get_ylim()))
+    for axis, (low, high) in logarithmic:
         decades = np.log10(high / low)
         subs: tuple[float, ...] = (1,) if decades > 2.5 else (1, 2, 5)
         if decades < 1.3:
@@ -155,8 +172,8 @@ def _log_axes(axes: Any, x_ticks: Sequence[int]) -> None:
         axis.set_major_locator(LogLocator(subs=subs))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(NullLocator())
-    if x_ticks:
-        axes.xaxis.set_major_locator(FixedLocator(list(x_ticks)))
+    if plot.x_ticks:
+        axes.xaxis.set_major_locator(FixedLocator(list(plot.x_ticks)))
     axes.grid(alpha=0.25)
 
 

@@ -44,9 +44,7 @@ def errors_table(results: Results, quantity: str, unit: str, sizes: Sequence[int
             if size not in curves[0]:
                 continue
             cells = [_text(curve[size], UNITS[unit][1]) for curve in curves]
-            correlations = (
-                results.learning_curve(method, "correlation", name) for name in ("pearson", "spearman")
-            )
+            correlations = (results.learning_curve(method, "correlation", name) for name in kinds)
             cells.extend(_text(curve.get(size)) for curve in correlations)
             rows.append([str(size), method, str(curves[0][size].n_seeds), *cells])
     return markdown(header, rows, n_left=2)

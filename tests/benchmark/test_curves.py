@@ -84,6 +84,26 @@ def test_tables_are_in_the_unit_asked_for(tmp_path):
     assert "| MAXDIAG + RND | 2.00 | 1.00 | – | – | – |" in text
 
 
+def test_every_row_of_a_table_has_the_cells_of_its_header(tmp_path):
+    for forces in (True, False):
+        text = results_text(read_results(write(tmp_path / str(forces), forces=forces)))
+        for table in text.split("\n\n"):
+            assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) < 2
+
+
+def test_curves_relative_to_another_method(tmp_path):
+    results = read_results(write(tmp_path))
+    names = ("errors", "forces", "mae")
+    assert results.relative_curve(METHODS[0], METHODS[0], *names)[6] == Mean(1.0, 0.0, 2)
+    path = tmp_path / "lcmd-feat-ll-seed-1.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[1]["errors"]["forces"]["mae"] *= 3
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    curve = read_results(tmp_path).relative_curve(METHODS[1], METHODS[0], *names)
+    assert curve[6].value == pytest.approx(2.0)
+    assert curve[4].value == pytest.approx(1.0)
+
+
 def test_tables_of_energies_only(tmp_path):
     text = results_text(read_results(write(tmp_path, forces=False)))
     assert "forces" not in text
@@ -96,7 +116,9 @@ def test_figures(tmp_path):
     folders = [read_results(write(tmp_path / str(batch), batch=batch)) for batch in (1, 2)]
     names = {path.name for path in write_figures(folders, tmp_path / "figures")}
     assert names == {
-        f"{a}-{b}.png" for a in ("learning", "batch", "feature-maps") for b in ("forces", "energy")
+        f"{a}-{b}.png"
+        for a in ("learning", "relative", "batch", "feature-maps")
+        for b in ("forces", "energy")
     }
     assert {path.name for path in (tmp_path / "figures").iterdir()} == names
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "figures").iterdir())
