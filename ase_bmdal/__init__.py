@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ase_bmdal.acquisition.combination import COMBINATIONS
+    from ase_bmdal.acquisition.trust import Trust
     from ase_bmdal.calculator.gmnn import GMNNCalculator
     from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
     from ase_bmdal.features.gradient_features import gradient_features
@@ -34,6 +35,7 @@ _HOME = {
     "Retraining": "learner.settings",
     "FirstContact": "learner.settings",
     "Convergence": "learner.settings",
+    "Trust": "acquisition.trust",
     "LabellingSettings": "labelling.settings",
 }
 
@@ -50,6 +52,7 @@ __all__ = [
     "Retraining",
     "FirstContact",
     "Convergence",
+    "Trust",
     "LabellingSettings",
 ]
 

@@ -23,4 +23,5 @@ atoms.calc = OnTheFlyCalculator(
     pool_size=200,
     seed=0,
 )
-Langevin(atoms, 0.5 * units.fs, temperature_K=500, friction=0.02 / units.fs).run(5000)
+dynamics = Langevin(atoms, 0.5 * units.fs, temperature_K=500, friction=0.02 / units.fs)
+atoms.calc.run(dynamics, 5000)  # dynamics.run(5000) works too, but cannot go back

@@ -33,5 +33,5 @@ atoms.calc = OnTheFlyCalculator(
 simulation = IsotropicMTKNPT(
     atoms, 0.5 * units.fs, temperature_K=600, pressure_au=0.0, tdamp=100 * units.fs, pdamp=1000 * units.fs
 )
-simulation.run(steps)
+atoms.calc.run(simulation, steps)
 print(f"{atoms.get_volume() / len(atoms):.2f} Å³ per atom, {atoms.get_temperature():.0f} K")

@@ -117,6 +117,9 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         ASPIRIN, methods=(RND,), seeds=(0,), valid=500, recipe="paper", warm_epochs=None
     ),
     "aspirin-random-100": replace(ASPIRIN, initial=100, methods=(RND,), warm_epochs=None),
+    "aspirin-random-100-committee": replace(
+        ASPIRIN, initial=100, methods=("MAXDIAG + QBC(F)",), warm_epochs=None
+    ),
     "tio2": TIO2,
     "tio2-250": replace(TIO2, final=250),
     "lmnto": LMNTO,

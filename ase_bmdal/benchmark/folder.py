@@ -8,12 +8,15 @@ locks/                   held while a process works on a curve
 """
 
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from ase_bmdal.acquisition.combination import Combination
 from ase_bmdal.benchmark.settings import BenchmarkSettings
@@ -34,6 +37,11 @@ class ResultsFolder:
     settings
         What its results have to have in common.
 
+    Attributes
+    ----------
+    digest
+        What tells its settings, as they were written, from others.
+
     Raises
     ------
     RunFolderError
@@ -51,7 +59,9 @@ class ResultsFolder:
             content = {"format": FORMAT, "settings": settings.plain()}
             write_atomically(file, f"{json.dumps(content, indent=1)}\n".encode())
         else:
-            _check_same(path, before, settings.plain())
+            _check_same(path, _completed(before), settings.plain())
+        written = json.dumps(before or settings.plain(), sort_keys=True)
+        self.digest = hashlib.sha256(written.encode()).hexdigest()[:16]
 
     def curve(self, combination: Combination, seed: int) -> "Curve":
         """Results of one method and seed."""
@@ -150,6 +160,14 @@ def slug(combination: Combination) -> str:
     """Name of a combination that suits a file: ``lcmd-feat-ll``."""
     words = "".join(letter if letter.isalnum() else " " for letter in str(combination).lower()).split()
     return "-".join(words)
+
+
+def _completed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Results written before a field existed were made with its default."""
+    try:
+        return TypeAdapter(BenchmarkSettings).validate_python(settings).plain()
+    except ValidationError:
+        return settings
 
 
 def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

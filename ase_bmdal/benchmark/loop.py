@@ -148,7 +148,7 @@ def _run_curve(
                 "seed": task.seed,
                 "step": step,
                 **finish_step(task, combination, step, places, model, watch),
-                "settings": task.settings.digest,
+                "settings": folder.digest,
                 "version": ase_bmdal.__version__,
                 "commit": commit(),
             }
@@ -170,7 +170,7 @@ def _model(
     """The potential of a step, trained unless it is kept already."""
     warm = task.settings.warm_epochs is not None
     path = folder.model(combination, task.seed, step)
-    notes = {"settings": task.settings.digest, "step": step}
+    notes = {"settings": folder.digest, "step": step}
     if step == 0 or warm:
         found = _kept(path, notes)
         if found is not None:

@@ -1,7 +1,5 @@
 """What a benchmark is told; whatever changes a number in its results."""
 
-import hashlib
-import json
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -72,11 +70,6 @@ class BenchmarkSettings:
     def plain(self) -> dict[str, Any]:
         """As JSON holds it."""
         return dict(TypeAdapter(BenchmarkSettings).dump_python(self, mode="json"))
-
-    @property
-    def digest(self) -> str:
-        """What tells these settings from others."""
-        return hashlib.sha256(json.dumps(self.plain(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def recipe(name: Recipe, *, cutoff: float, forces: bool) -> tuple[ModelSettings, TrainingSettings]:

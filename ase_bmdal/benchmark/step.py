@@ -26,7 +26,7 @@ from ase_bmdal.benchmark.split import Split
 from ase_bmdal.benchmark.uncertainty import uncertainty
 from ase_bmdal.common.randomness import stream
 from ase_bmdal.potential.fit import OnEpoch
-from ase_bmdal.potential.gmnn import Potential
+from ase_bmdal.potential.gmnn import Potential, mean_label
 from ase_bmdal.potential.training import train
 from ase_bmdal.structures.batch import Remembered
 from ase_bmdal.structures.labels import Label
@@ -113,6 +113,8 @@ class Tested:
     ----------
     errors
         Of ``energy`` and, where they are known, ``forces``.
+    of_mean
+        The same of the mean prediction, which is what a committee is used for; None for a single potential.
     each
         Actual error of every structure: the mean absolute error of its force components, or of its energy, [n_test].
     predicted
@@ -120,6 +122,7 @@ class Tested:
     """
 
     errors: dict[str, Errors]
+    of_mean: dict[str, Errors] | None
     each: NDArray[np.float64]
     predicted: list[list[Label]]
 
@@ -128,16 +131,25 @@ def evaluate(model: Potential, structures: Remembered[Some]) -> Tested:
     """Compare with the labels of the test set."""
     test = structures.structures
     predicted = [member.predict(structures) for member in model.members]
-    energies = [np.array([label.energy for label in labels]) for labels in predicted]
-    errors = {"energy": mean_errors([energy_errors(test.energies, each) for each in energies])}
     reference = test.forces
     if reference is None:
-        deviations = [np.abs(each - test.energies) for each in energies]
+        deviations = [np.abs([label.energy for label in labels] - test.energies) for labels in predicted]
     else:
-        forces = [[_forces(label) for label in labels] for labels in predicted]
-        errors["forces"] = mean_errors([force_errors(reference, each) for each in forces])
-        deviations = [structure_force_errors(reference, each) for each in forces]
-    return Tested(errors, np.mean(deviations, axis=0), predicted)
+        deviations = [structure_force_errors(reference, list(map(_forces, labels))) for labels in predicted]
+    of_mean = None
+    if len(predicted) > 1:
+        of_mean = _errors(test, [[mean_label(labels) for labels in zip(*predicted, strict=True)]])
+    return Tested(_errors(test, predicted), of_mean, np.mean(deviations, axis=0), predicted)
+
+
+def _errors(test: Some, predicted: Sequence[Sequence[Label]]) -> dict[str, Errors]:
+    """Errors of several predictions for the test set, averaged over them."""
+    energies = [np.array([label.energy for label in labels]) for labels in predicted]
+    errors = {"energy": mean_errors([energy_errors(test.energies, each) for each in energies])}
+    if test.forces is not None:
+        forces = [list(map(_forces, labels)) for labels in predicted]
+        errors["forces"] = mean_errors([force_errors(test.forces, each) for each in forces])
+    return errors
 
 
 def finish_step(
@@ -165,6 +177,7 @@ def finish_step(
         "n_test": len(task.test),
         "n_models": len(model.members),
         "errors": tested.errors,
+        "errors_of_mean": tested.of_mean,
         "correlation": found,
         "seconds": watch.seconds,
         "picked": picked,

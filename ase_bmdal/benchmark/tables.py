@@ -40,13 +40,14 @@ def errors_table(results: Results, quantity: str, unit: str, sizes: Sequence[int
     rows = []
     for size in sizes or results.sizes:
         for method in results.methods:
-            curves = [results.learning_curve(method, "errors", quantity, name) for name in names]
-            if size not in curves[0]:
-                continue
-            cells = [_text(curve[size], UNITS[unit][1]) for curve in curves]
-            correlations = (results.learning_curve(method, "correlation", name) for name in kinds)
-            cells.extend(_text(curve.get(size)) for curve in correlations)
-            rows.append([str(size), method, str(curves[0][size].n_seeds), *cells])
+            for entry, what in (("errors", ""), ("errors_of_mean", ", mean of the committee")):
+                curves = [results.learning_curve(method, entry, quantity, name) for name in names]
+                if size not in curves[0]:
+                    continue
+                cells = [_text(curve[size], UNITS[unit][1]) for curve in curves]
+                correlations = (results.learning_curve(method, "correlation", name) for name in kinds)
+                cells.extend("" if what else _text(curve.get(size)) for curve in correlations)
+                rows.append([str(size), method + what, str(curves[0][size].n_seeds), *cells])
     return markdown(header, rows, n_left=2)
 
 

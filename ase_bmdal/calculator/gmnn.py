@@ -57,7 +57,8 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
             If the prediction, or a position, is not a number.
         """
         super().calculate(atoms, properties, system_changes)
-        self.results = results_of(self._moving.predict(self.model, self.atoms), self.atoms)
+        label, raw, _ = self._moving.predict(self.model, self.atoms)
+        self.results = results_of(label, raw, self.model.uncertainty, self.atoms)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or another process needs: all but the neighbours of the last structure."""

@@ -11,9 +11,14 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from ase_bmdal.acquisition.pool import Pool
+from ase_bmdal.acquisition.trust import Trigger, Trust, Verdict
+from ase_bmdal.calculator.bias import Bias
 from ase_bmdal.calculator.console import Console
+from ase_bmdal.calculator.deadline import Deadline
 from ase_bmdal.calculator.gmnn import find_model
 from ase_bmdal.calculator.results import PROPERTIES, results_of
+from ase_bmdal.calculator.rewind import Guard, guard
+from ase_bmdal.common.errors import SimulationStopped, UntrustedError
 from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.learner.events import Listener
 from ase_bmdal.learner.learner import Learner
@@ -22,6 +27,9 @@ from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.moving import MovingStructure
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
 from ase_bmdal.potential.training import architecture_for
+from ase_bmdal.structures.bare import bare_copy
+
+BIASED = ("energy", "forces", "stress")
 
 
 class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
@@ -48,6 +56,12 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         Frames collected before a round; the first rounds come earlier, after 2, 4, 8 ... times `batch_size` frames.
     pool_interval
         Collect one frame of so many.
+    bias
+        Strength of forces that pull to where the potential knows least, as a fraction of the physical ones; `results`
+        then hold ``unbiased_energy``, ``unbiased_forces`` and ``unbiased_stress`` as well. Labels know nothing of it.
+    force_tolerance
+        A frame on which the force error of an atom may exceed this bound, eV/Å, starts a round at once; None lets the
+        run find its own.
     initial
         Structures to learn from first, labelled or not; None lets first contact make them from the first frame.
     model
@@ -61,9 +75,11 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         Longest time for one label, seconds; None for no limit.
     max_labels, max_rounds
         Learning ends after so many labels or rounds; None for no limit.
+    max_wall_time
+        Seconds after which the simulation is stopped, once the round in hand is finished; None for no limit.
     seed
         Of all random numbers.
-    architecture, training, retraining, first_contact, convergence, labelling
+    architecture, training, retraining, first_contact, convergence, trust, labelling
         Further settings; the arguments above override theirs.
     on_event
         Called with every `learner.events.Event`. None shows progress if standard error is a terminal.
@@ -90,6 +106,8 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         batch_size: int = 10,
         pool_size: int = 200,
         pool_interval: int = 1,
+        bias: float = 0.0,
+        force_tolerance: float | None = None,
         initial: Sequence[Atoms] | None = None,
         model: str | Path | Potential | None = None,
         epochs: int | None = None,
@@ -97,12 +115,14 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         label_timeout: float | None = None,
         max_labels: int | None = None,
         max_rounds: int | None = None,
+        max_wall_time: float | None = None,
         seed: int = 0,
         architecture: ModelSettings | None = None,
         training: TrainingSettings | None = None,
         retraining: Retraining | None = None,
         first_contact: FirstContact | None = None,
         convergence: Convergence | None = None,
+        trust: Trust | None = None,
         labelling: LabellingSettings | None = None,
         on_event: Listener | None = None,
     ) -> None:
@@ -110,6 +130,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         self._pool = Pool(pool_size, pool_interval, first=2 * batch_size)
         potential = find_model(Path(model)) if isinstance(model, str | Path) else model
         how, limits = training or TrainingSettings(), labelling or LabellingSettings()
+        trust = trust or Trust()
         settings = LearnerSettings(
             selection=selection,
             batch_size=batch_size,
@@ -121,6 +142,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             retraining=retraining or Retraining(),
             first_contact=first_contact or FirstContact(),
             convergence=convergence or Convergence(),
+            trust=replace(trust, force_tolerance=force_tolerance) if force_tolerance else trust,
         )
         if batch_size > pool_size:
             raise ValueError(f"batch_size: expected at most the pool_size of {pool_size}, got {batch_size}")
@@ -134,8 +156,14 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             model=potential,
             on_event=on_event or (Console(sys.stderr) if sys.stderr.isatty() else None),
         )
+        self._trigger = Trigger(settings.trust, limits.closest_pair, keep=batch_size)
+        self._bias = Bias(bias)
+        if bias and settings.combination.n_models > 1:
+            raise ValueError(f"bias: expected a selection with one network, got {selection}")
+        self._deadline = Deadline(max_wall_time)
         self._moving = MovingStructure()
         self._version = self.learner.version
+        self._verdict: Verdict = "trusted"
 
     def calculate(
         self,
@@ -147,26 +175,98 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
 
         Raises
         ------
+        UntrustedError
+            If the potential cannot be trusted for this structure, so far that it must not be followed.
+        SimulationStopped
+            If the time is up.
         Error
             As `Learner.prepare`, `Learner.learn` and `GMNNCalculator.calculate`.
         """
         super().calculate(atoms, properties, system_changes)
         learner = self.learner
         with learner.lock:
+            self._deadline.check()
             learner.prepare(self.atoms)
             self._predict()
-            if learner.is_learning:
-                self._pool.offer(self.atoms)
-            if learner.is_learning and self._pool.is_full:
-                self._learn()
+            if not learner.is_learning:
+                return
+            frame = bare_copy(self.atoms)
+            self._trigger.keep(frame, self._verdict)
+            self._pool.offer(frame)
+            if self._trigger.is_due:
+                self._learn(self._trigger.urgent(), self._trigger.reason)
+                self._predict()
+            elif self._pool.is_full:
+                self._learn((), "the pool is full")
+                self._predict()
 
-    def _learn(self) -> None:
+    def _learn(self, urgent: Sequence[Atoms], reason: str) -> None:
         self.results: dict[str, Any] = {}  # they are of the potential that is about to change
         try:
-            self.learner.learn(self._pool.frames)
+            self.learner.learn(self._pool.frames, urgent, reason)
         finally:  # frames that ended in an error would end in it again
             self._pool.clear()
-        self._predict()
+            self._trigger.round_done()
+
+    def run(self, dyn: Any, steps: int, **how: Any) -> bool:
+        """Run a simulation or a relaxation that uses this calculator, and go back where it leaves known ground.
+
+        Parameters
+        ----------
+        dyn
+            ASE dynamics or optimizer.
+        steps
+            At most so many.
+        how
+            What else its `run` takes, such as ``fmax``.
+
+        Returns
+        -------
+        bool
+            What its `run` returns; False if the time was up, or SIGTERM came.
+
+        Raises
+        ------
+        UntrustedError
+            If going back did not help; says what was tried.
+        Error
+            As `calculate`.
+        """
+        held = self.attach(dyn)
+        reason = "all steps are done"
+        try:
+            with self._deadline.catching_sigterm():
+                return bool(dyn.run(steps=steps, **how))
+        except SimulationStopped as stop:
+            reason = str(stop)
+            return False
+        except BaseException as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            held.release()
+            self.learner.report_end(reason, dyn.nsteps, held.rewinds)
+
+    def attach(self, dyn: Any) -> Guard:
+        """The same for a script with a loop of its own.
+
+        From here on steps of `dyn` that leave known ground are undone, until the guard that is returned is released.
+        """
+        return guard(
+            dyn,
+            recover=self._recover,
+            is_trusted=lambda: self._verdict == "trusted",
+            report=self.learner.report_rewind,
+            max_rewinds=self.learner.settings.trust.max_rewinds,
+        )
+
+    def _recover(self, error: UntrustedError) -> None:
+        """Learn from the frames on the way to one that is refused."""
+        with self.learner.lock:
+            urgent = self._trigger.urgent()
+            if not self.learner.is_learning or not (urgent or self._pool.frames):
+                raise error
+            self._learn(urgent, f"{error}")
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last prediction; everything, if the potential has."""
@@ -212,5 +312,14 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         model = self.learner.model
         if model is None:
             raise RuntimeError("expected a potential, the learner has none")
-        self.results = results_of(self._moving.predict(model, self.atoms), self.atoms)
+        biased = bool(self._bias.strength) and self.learner.is_learning and model.uncertainty is not None
+        label, raw, pull = self._moving.predict(model, self.atoms, pulled=biased)
+        self._verdict = self._trigger.judge(raw, model.uncertainty, self.learner.tolerance)
+        if self._verdict == "refused":
+            raise UntrustedError(self._trigger.reason)
+        self.results = results_of(label, raw, model.uncertainty, self.atoms)
+        if pull is not None:
+            unbiased = {f"unbiased_{name}": value for name, value in self.results.items() if name in BIASED}
+            total = results_of(self._bias(label, pull), raw, model.uncertainty, self.atoms)
+            self.results = {**total, **unbiased}
         self._version = self.learner.version

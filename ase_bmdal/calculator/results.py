@@ -6,13 +6,17 @@ import numpy as np
 from ase import Atoms
 
 from ase_bmdal.common.errors import PredictionError
+from ase_bmdal.potential.uncertainty import Raw, Uncertainty
 from ase_bmdal.structures.labels import Label
 
-PROPERTIES = ["energy", "free_energy", "forces", "stress"]
+PROPERTIES = ["energy", "free_energy", "forces", "stress", "energy_uncertainty", "forces_uncertainty"]
 
 
-def results_of(label: Label, atoms: Atoms) -> dict[str, Any]:
-    """Results of an ASE calculator: `energy` and `free_energy` (eV), `forces` (eV/Å), `stress` (eV/Å³) if there is one.
+def results_of(label: Label, raw: Raw, uncertainty: Uncertainty | None, atoms: Atoms) -> dict[str, Any]:
+    """Results of an ASE calculator.
+
+    `energy` and `free_energy` (eV), `forces` (eV/Å), `stress` (eV/Å³) if there is one; and, if the potential knows,
+    the bounds `energy_uncertainty` (eV) and `forces_uncertainty` (of each atom, eV/Å).
 
     Raises
     ------
@@ -31,4 +35,7 @@ def results_of(label: Label, atoms: Atoms) -> dict[str, Any]:
             raise PredictionError(
                 f"the predicted {name} of {atoms.symbols} is not a number; are two atoms at the same place?"
             )
+    if uncertainty and uncertainty.is_calibrated:
+        results["energy_uncertainty"] = uncertainty.energy_bound(raw)
+        results["forces_uncertainty"] = uncertainty.force_bounds(raw)
     return results

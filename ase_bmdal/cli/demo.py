@@ -107,7 +107,7 @@ def learn(arguments: argparse.Namespace) -> Potential:
         seed=arguments.seed,
         on_event=Console(sys.stdout),
     ) as calculator:
-        dynamics(calculator, arguments.seed, "demo").run(arguments.steps)
+        calculator.run(dynamics(calculator, arguments.seed, "demo"), arguments.steps)
     return find_model(arguments.directory)
 
 

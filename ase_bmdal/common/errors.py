@@ -9,7 +9,9 @@
     │   └── BatchFailedError  every structure of a batch failed
     ├── RunFolderError        a run folder of another simulation, or of a newer version
     │   └── FolderInUseError  another process is writing to it
-    └── StoreError            a label could not be written
+    ├── UntrustedError        a prediction that may be so wrong that it must not be followed
+    ├── StoreError            a label could not be written
+    └── SimulationStopped     the time is up, or SIGTERM came
 
 Wrong arguments raise `ValueError` or `TypeError` instead, saying what was expected and what came.
 """
@@ -29,6 +31,10 @@ class UnknownElementError(Error):
 
 class PredictionError(Error):
     """The potential gives no number for this structure, as for two atoms at one place."""
+
+
+class UntrustedError(Error):
+    """The potential cannot be trusted for this structure."""
 
 
 class TrainingError(Error):
@@ -53,3 +59,7 @@ class FolderInUseError(RunFolderError):
 
 class StoreError(Error):
     """A label could not be written to disk."""
+
+
+class SimulationStopped(Error):  # noqa: N818  (no error: what was asked for)
+    """The time that the simulation was given is up, or SIGTERM came."""

@@ -49,6 +49,11 @@ class GPPosterior:
         factor = cholesky(second_moments + self.noise_variance * identity, lower=True)
         self._factor = factor / np.sqrt(self.noise_variance)  # L / σ
 
+    @property
+    def matrix(self) -> Doubles:
+        """`P = σ L⁻¹`, [n_features, n_features]: φ_GP(S) = P φ(S)."""
+        return self._solve(np.eye(len(self._factor))).T
+
     def __call__(self, features: ArrayLike) -> Floats:
         """Map features to those of the posterior kernel.
 

@@ -44,6 +44,10 @@ class Round:
         Error over the new labels of what was predicted *before* training on them, eV/Å; None without a model then.
     energy_mae
         The same of the energy, eV per atom.
+    coverage
+        Part of the atoms of the new labels whose force error was within the bound given before; None without bounds.
+    reason
+        Why the round was due.
     select_seconds, label_seconds, train_seconds
         Time taken.
     """
@@ -59,18 +63,76 @@ class Round:
     select_seconds: float
     label_seconds: float
     train_seconds: float
+    coverage: float | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """Learning has ended; the potential stays as it is from here on."""
+    """Learning has ended; the potential stays as it is from here on.
+
+    Attributes
+    ----------
+    reason
+        Why.
+    labels, rounds
+        Of the run.
+    force_mae, coverage
+        Of the last round; see `Round`.
+    """
 
     reason: str
     labels: int
     rounds: int
+    force_mae: float | None = None
+    coverage: float | None = None
 
 
-Event = Labelling | Training | Round | Finished
+@dataclass(frozen=True)
+class Rewound:
+    """The simulation has gone back from a step that could not be trusted to an earlier one.
+
+    Attributes
+    ----------
+    from_step, to_step
+        Numbers of the steps.
+    reason
+        Why the step could not be trusted.
+    rewinds
+        How often this has happened in this simulation.
+    """
+
+    from_step: int
+    to_step: int
+    reason: str
+    rewinds: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A simulation has ended.
+
+    Attributes
+    ----------
+    reason
+        Why.
+    steps, rewinds
+        Steps of the simulation, and how often it went back.
+    labels
+        Of the run so far.
+    force_mae, coverage
+        Of the last round; see `Round`.
+    """
+
+    reason: str
+    steps: int
+    rewinds: int
+    labels: int
+    force_mae: float | None
+    coverage: float | None
+
+
+Event = Labelling | Training | Round | Finished | Rewound | Ended
 Listener = Callable[[Event], None]
 
 log = logging.getLogger(__name__)
@@ -84,6 +146,6 @@ class Reporter:
 
     def __call__(self, event: Event) -> None:
         """Report an event."""
-        log.log(logging.INFO if isinstance(event, Round | Finished) else logging.DEBUG, "%s", event)
+        log.log(logging.DEBUG if isinstance(event, Labelling | Training) else logging.INFO, "%s", event)
         if self.listener:
             self.listener(event)

@@ -1,7 +1,8 @@
 """The labels of a run: getting more of them, and never losing one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -57,7 +58,7 @@ class Labels:
         number: int,
         source: str,
         *,
-        predictions: Sequence[Label] | None = None,
+        predictions: Sequence[Mapping[str, Any]] | None = None,
         known: Sequence[Label | None] | None = None,
     ) -> list[bool]:
         """Label structures, each stored as soon as it is finished.
@@ -71,7 +72,7 @@ class Labels:
         source
             Where they come from.
         predictions
-            What the model says of them now.
+            What the model says of them now, as `learner.trust.as_data` puts it.
         known
             Labels that some of them have already; None for the others.
 
@@ -85,9 +86,10 @@ class Labels:
         StoreError
             If a label cannot be written.
         """
-        before = None if predictions is None else [_as_data(label) for label in predictions]
         records = None if known is None else [None if label is None else _record(label) for label in known]
-        ids = self._store.add(structures, round=number, source=source, predictions=before, records=records)
+        ids = self._store.add(
+            structures, round=number, source=source, predictions=predictions, records=records
+        )
         missing = [k for k in range(len(ids)) if known is None or known[k] is None]
         self._compute([ids[k] for k in missing], [structures[k] for k in missing], number)
         done = {row.id for row in self.done}
@@ -166,7 +168,3 @@ def errors_before_training(rows: Sequence[StoredLabel]) -> tuple[float, float, f
 
 def _record(label: Label) -> LabelRecord:
     return LabelRecord(status="done", energy=label.energy, forces=label.forces, stress=label.stress)
-
-
-def _as_data(label: Label) -> dict[str, object]:
-    return {name: value for name, value in vars(label).items() if value is not None}

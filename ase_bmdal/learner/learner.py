@@ -19,14 +19,17 @@ from ase_bmdal.common.errors import BatchFailedError, LabellingError, UnknownEle
 from ase_bmdal.labelling.checks import refusal_before
 from ase_bmdal.labelling.labeller import Labeller
 from ase_bmdal.labelling.settings import LabellingSettings
-from ase_bmdal.learner.events import Finished, Listener, Reporter, Round
+from ase_bmdal.learner.budget import labels_left, reason_to_finish
+from ase_bmdal.learner.events import Ended, Finished, Listener, Reporter, Rewound, Round
 from ase_bmdal.learner.first_contact import first_structures
 from ase_bmdal.learner.folder import RunFolder
 from ase_bmdal.learner.labels import Labels, errors_before_training
 from ase_bmdal.learner.models import Models
 from ase_bmdal.learner.origin import check_origin, origin_of
 from ase_bmdal.learner.settings import LearnerSettings
+from ase_bmdal.learner.trust import as_data, observed_coverage, own_tolerance
 from ase_bmdal.potential.gmnn import Potential
+from ase_bmdal.potential.moving import MovingStructure
 from ase_bmdal.structures.labels import Label, has_label, labels_of
 from ase_bmdal.structures.neighbours import check_geometry
 
@@ -100,6 +103,7 @@ class Learner:
         self._seconds = dict.fromkeys(("select", "label", "train"), 0.0)
         self._is_taken_up = self._is_settled = False
         self._failed_contacts: dict[tuple[int, ...], str] = {}
+        self._tolerance: tuple[int, float | None] | None = None
         self.reason_to_finish: str | None = None
 
     @property
@@ -118,22 +122,22 @@ class Learner:
         return self._models.version
 
     @property
+    def tolerance(self) -> float | None:
+        """Bound on a force error beyond which a frame is doubtful, eV/Å; None while there are no bounds."""
+        uncertainty = self.model.uncertainty if self.model else None
+        if not self.settings.trust.enabled or uncertainty is None or not uncertainty.is_calibrated:
+            return None
+        if self._tolerance is None or self._tolerance[0] != self.version:
+            own = own_tolerance(
+                self._labels.done, uncertainty.force_factor, self.settings.convergence.force_mae
+            )
+            self._tolerance = self.version, self.settings.trust.force_tolerance or own
+        return self._tolerance[1]
+
+    @property
     def is_learning(self) -> bool:
         """Whether rounds are still to come."""
         return self.reason_to_finish is None
-
-    def _review(self) -> str | None:
-        settings, rounds = self.settings, max(0, self._labels.next_round - 1)
-        if self._left() == 0:
-            return f"the budget of {settings.max_labels} labels is spent"
-        if settings.max_rounds is not None and rounds >= settings.max_rounds:
-            return f"the budget of {settings.max_rounds} rounds is spent"
-        wanted = settings.convergence
-        recent = range(max(1, rounds - wanted.rounds + 1), rounds + 1)
-        errors = [errors_before_training(self._labels.of_round(number)) for number in recent]
-        if len(errors) == wanted.rounds and all(error and error[0] < wanted.force_mae for error in errors):
-            return f"the force error before training was below {wanted.force_mae} eV/Å for {wanted.rounds} rounds"
-        return None
 
     def prepare(self, atoms: Atoms) -> None:
         """Have a potential for a structure: take up the run that is in the folder, or make first contact.
@@ -171,13 +175,19 @@ class Learner:
             structures = first_structures(atoms, self.settings.first_contact, self.settings.seed)
             self._make_contact(unknown, structures, "first contact")
 
-    def learn(self, pool: Sequence[Atoms]) -> None:
+    def learn(
+        self, pool: Sequence[Atoms], urgent: Sequence[Atoms] = (), reason: str = "the pool is full"
+    ) -> None:
         """One round: select a batch from a pool, label it, store it, train.
 
         Parameters
         ----------
         pool
             Frames to choose from; those that no reference could make sense of are left out.
+        urgent
+            Frames that are labelled in any case, before others are chosen.
+        reason
+            Why the round is due.
 
         Raises
         ------
@@ -193,10 +203,29 @@ class Learner:
             raise RuntimeError("expected a potential before a round: prepare it first")
         number = max(1, self._labels.next_round)
         self._is_settled = False
-        self._label_best(self._sensible(pool), number)
+        first = self._sensible(urgent)[-self.settings.batch_size :]
+        frames = [*first, *(frame for frame in self._sensible(pool) if frame not in first)]
+        if not frames:
+            raise BatchFailedError(
+                f"none of the {len(pool) + len(urgent)} frames can be labelled: "
+                f"{refusal_before([*urgent, *pool][0], self.limits)}"
+            )
+        self._label_best(frames, len(first), number)
         self._labels.refuse_if_all_failed(number)
-        self._train(number, len(pool))
+        self._train(number, len(pool), reason)
         self._is_settled = True
+
+    def report_rewind(self, from_step: int, to_step: int, reason: str, rewinds: int) -> None:
+        """Report that a simulation has gone back."""
+        self._report(Rewound(from_step, to_step, reason, rewinds))
+
+    def report_end(self, reason: str, steps: int, rewinds: int) -> None:
+        """Report that a simulation has ended."""
+        rows = self._labels.of_round(self._labels.next_round - 1)
+        force_mae = (errors_before_training(rows) or (None,))[0]
+        self._report(
+            Ended(reason, steps, rewinds, len(self._labels.done), force_mae, observed_coverage(rows))
+        )
 
     @property
     def is_closed(self) -> bool:
@@ -217,11 +246,6 @@ class Learner:
         known = self.model.elements if self.model else ()
         return tuple(sorted(set(atoms.numbers.tolist()) - set(known)))
 
-    def _left(self) -> int | None:
-        """Labels that the budget still allows; None for any number."""
-        limit = self.settings.max_labels
-        return None if limit is None else max(0, limit - len(self._labels.done))
-
     def _take_up(self, atoms: Atoms) -> None:
         """Once: see that the folder holds this run, and find its last potential."""
         if self._is_taken_up:
@@ -237,13 +261,15 @@ class Learner:
     def _resume(self) -> None:
         """Finish what was begun: calculations, the training on their labels, the log."""
         with self._timing("label"):
-            number = self._labels.finish_pending(self._left())
+            number = self._labels.finish_pending(labels_left(self.settings, self._labels))
         if number is not None:
             self._labels.refuse_if_all_failed(number)
-        self.reason_to_finish = self._review()
+        self.reason_to_finish = reason_to_finish(self.settings, self._labels)
         if self._labels.done:
+            if not self._models.is_calibrated:
+                self._models.calibrate(self._labels.done)
             if not self._models.is_trained_on(self._labels.done, final=not self.is_learning):
-                self._train(self._labels.next_round - 1, pool=0)
+                self._train(self._labels.next_round - 1, pool=0, why="")
             elif (report := self._models.report) and report not in self._folder.rounds():
                 self._folder.log_round(report)
         self._is_settled = True
@@ -262,13 +288,13 @@ class Learner:
         except BatchFailedError as error:
             self._failed_contacts[unknown] = str(error)
             raise
-        self._train(number, pool=0)
+        self._train(number, 0, source)
         self._is_settled = True
 
     def _within_budget(self, structures: Sequence[Atoms]) -> tuple[list[Atoms], list[Label | None]]:
         """Structures with their labels; of those without, as many as may be labelled."""
         known = [labels_of([atoms])[0] if has_label(atoms) else None for atoms in structures]
-        left = self._left()
+        left = labels_left(self.settings, self._labels)
         if left is None:
             return list(structures), known
         left = max(0, left - sum(label is not None for label in known))
@@ -276,15 +302,17 @@ class Learner:
         kept = [index for index in range(len(known)) if index not in set(missing[left:])]
         return [structures[index] for index in kept], [known[index] for index in kept]
 
-    def _label_best(self, frames: Sequence[Atoms], number: int) -> None:
-        """Label a batch; what fails is replaced by the next best, until as many again have been tried."""
+    def _label_best(self, frames: Sequence[Atoms], n_urgent: int, number: int) -> None:
+        """Label a batch, first the urgent frames, which stand in front; what fails is replaced by the next best,
+        until as many again have been tried.
+        """
         if self.model is None:
             raise RuntimeError("expected a potential to choose with")
         with self._timing("select"):
             known = [row.atoms for row in self._labels.done]
             seed, combination = self.settings.seed, self.settings.combination
             choice = candidates(combination, self.model, frames, known, seed=seed, draw=number)
-        left = self._left()
+        left = labels_left(self.settings, self._labels)
         wanted = self.settings.batch_size if left is None else min(self.settings.batch_size, left)
         limit = wanted + max(wanted, SPARE)
         tried: list[int] = []
@@ -292,9 +320,11 @@ class Learner:
         while len(labelled) < wanted and len(tried) < limit and (labelled or len(tried) <= SPARE):
             with self._timing("select"):
                 n = min(wanted - len(labelled), limit - len(tried))
-                picks = choice.pick(n, tried=tried, labelled=labelled)
+                first = [] if tried else list(range(min(n, n_urgent)))
+                others = choice.pick(n - len(first), tried=tried + first, labelled=labelled + first)
+                picks = [*first, *others]
                 chosen = [frames[index] for index in picks]
-                before = self.model.predict(chosen)
+                before = self._predictions(chosen)
             if not picks:
                 return
             with self._timing("label"):
@@ -302,19 +332,27 @@ class Learner:
             tried += picks
             labelled += [index for index, good in zip(picks, succeeded, strict=True) if good]
 
-    def _train(self, number: int, pool: int) -> None:
-        reason = self.reason_to_finish = self._review()
+    def _predictions(self, frames: Sequence[Atoms]) -> list[dict[str, Any]]:
+        model = self.model
+        if model is None:
+            raise RuntimeError("expected a potential to predict with")
+        moving = MovingStructure()
+        found = [moving.predict(model, frame) for frame in frames]
+        return [as_data(each.label, each.raw, model.uncertainty) for each in found]
+
+    def _train(self, number: int, pool: int, why: str) -> None:
+        reason = self.reason_to_finish = reason_to_finish(self.settings, self._labels)
         with self._timing("train"):
             self._models.train(self._labels.done, number, final=reason is not None)
-        report = self._summary(number, pool)
+        report = self._summary(number, pool, why)
         self._models.keep(number, asdict(report))
         self._folder.log_round(asdict(report))
         self._seconds = dict.fromkeys(self._seconds, 0.0)
         self._report(report)
         if reason:
-            self._report(Finished(reason, report.labels, number))
+            self._report(Finished(reason, report.labels, number, report.force_mae, report.coverage))
 
-    def _summary(self, number: int, pool: int) -> Round:
+    def _summary(self, number: int, pool: int, why: str) -> Round:
         rows = self._labels.of_round(number)
         force_mae, force_rmse, energy_mae = errors_before_training(rows) or (None, None, None)
         # A round that is trained again, as after a restart with other settings, keeps what it was before.
@@ -329,18 +367,16 @@ class Learner:
             force_mae=force_mae,
             force_rmse=force_rmse,
             energy_mae=energy_mae,
+            coverage=observed_coverage(rows),
+            reason=why or earlier.get("reason", ""),
             **{name: value + earlier.get(name, 0.0) for name, value in seconds.items()},
         )
 
     def _sensible(self, pool: Sequence[Atoms]) -> list[Atoms]:
         refusals = [refusal_before(frame, self.limits) for frame in pool]
         frames = [frame for frame, refusal in zip(pool, refusals, strict=True) if refusal is None]
-        if not frames:
-            raise BatchFailedError(
-                f"none of the {len(pool)} frames of the pool can be labelled: {refusals[0]}"
-            )
         if len(frames) < len(pool):
-            log.warning("%d of %d frames of the pool make no sense", len(pool) - len(frames), len(pool))
+            log.warning("%d of %d frames make no sense", len(pool) - len(frames), len(pool))
         return frames
 
     @contextmanager

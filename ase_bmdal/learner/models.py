@@ -9,6 +9,7 @@ from ase_bmdal.labelling.store import StoredLabel
 from ase_bmdal.learner.events import Listener, Training
 from ase_bmdal.learner.folder import RunFolder, last_model
 from ase_bmdal.learner.settings import LearnerSettings
+from ase_bmdal.learner.trust import fit_uncertainty
 from ase_bmdal.potential.files import read_model, save_model
 from ase_bmdal.potential.fit import Epoch
 from ase_bmdal.potential.gmnn import Potential
@@ -102,8 +103,23 @@ class Models:
             training=how,
             on_epoch=lambda epoch: self._report_epoch(number, epoch),
         )
+        self.calibrate(labels)
         self.version += 1
         self._notes = {"label_ids": [row.id for row in labels], "seed": settings.seed, "final": final}
+
+    def calibrate(self, labels: Sequence[StoredLabel]) -> None:
+        """Find out how far to trust the current potential, which is trained on these labels."""
+        trust = self._settings.trust
+        if self.current is None:
+            return
+        known = fit_uncertainty(self.current, labels, trust) if trust.enabled else None
+        self.current = self.current.with_uncertainty(known)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the current potential has the uncertainty that the settings ask for."""
+        found, trust = self.current.uncertainty if self.current else None, self._settings.trust
+        return (found.probability if found else None) == (trust.probability if trust.enabled else None)
 
     def keep(self, number: int, report: dict[str, Any]) -> None:
         """Write the current potential, with what it was trained on and the report of its round.

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ase_bmdal.acquisition.combination import Combination
+from ase_bmdal.acquisition.trust import Trust
 from ase_bmdal.common.settings import settings
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
 
@@ -63,7 +64,8 @@ class Convergence:
     force_mae
         Mean absolute force error, eV/Å, of the predictions made before training on each new batch.
     rounds
-        Number of successive rounds that must stay below it.
+        Number of successive rounds that must stay below it; or, if `Trust.force_tolerance` is set, in which no
+        bound on a force error of the new labels exceeded that.
     """
 
     force_mae: NotNegative = 0.02
@@ -85,7 +87,7 @@ class LearnerSettings:
         Learning ends when there are so many labels or rounds, whichever comes first; None for no limit.
     seed
         Of all random numbers.
-    architecture, training, retraining, first_contact, convergence
+    architecture, training, retraining, first_contact, convergence, trust
         See there; `training` is what a network trained from scratch gets.
     """
 
@@ -99,6 +101,7 @@ class LearnerSettings:
     retraining: Retraining = Retraining()
     first_contact: FirstContact = FirstContact()
     convergence: Convergence = Convergence()
+    trust: Trust = Trust()
 
     def __post_init__(self) -> None:
         """Refuse combinations that cannot be used while a simulation runs."""

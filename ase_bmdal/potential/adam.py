@@ -37,7 +37,7 @@ def compiled_steps(settings: ModelSettings, shape: Shape, rates: LearningRates, 
     state stays where it is in between.
 
     The compiled function takes the state, the fraction of the learning rates that is left at each of T steps [T],
-    how many of them to do, the fixed energy scale, and T batches with their targets, stacked. It returns the new
+    how many of them to do, what of the model is fixed, and T batches with their targets, stacked. It returns the new
     state and the loss of every structure, [T, S].
 
     References
@@ -50,7 +50,7 @@ def compiled_steps(settings: ModelSettings, shape: Shape, rates: LearningRates, 
         state: State,
         fractions: tf.Tensor,
         n_steps: tf.Tensor,
-        energy_scale: tf.Tensor,
+        fixed: Parameters,
         arrays: Arrays,
         targets: Targets,
     ) -> tuple[State, tf.Tensor]:
@@ -58,8 +58,7 @@ def compiled_steps(settings: ModelSettings, shape: Shape, rates: LearningRates, 
             batch, labels = Arrays(*(a[index] for a in arrays)), Targets(*(t[index] for t in targets))
             with tf.GradientTape() as tape:
                 tape.watch(state.parameters)
-                model = {**state.parameters, "energy_scale": energy_scale}
-                each = losses(model, batch, labels, settings, with_forces)
+                each = losses({**state.parameters, **fixed}, batch, labels, settings, with_forces)
                 total = tf.reduce_sum(each) / tf.math.count_nonzero(labels.energy_weights, dtype=each.dtype)
             now = {name: fractions[index] * rates.of(name) for name in state.parameters}
             moved = adam(state, tape.gradient(total, state.parameters), now)

@@ -13,6 +13,7 @@ from ase_bmdal.common.errors import ModelError
 from ase_bmdal.common.files import write_atomically
 from ase_bmdal.potential.gmnn import GMNN, Committee, Potential
 from ase_bmdal.potential.settings import ModelSettings
+from ase_bmdal.potential.uncertainty import Uncertainty
 
 FORMAT = 1
 
@@ -37,7 +38,14 @@ def save_model(path: Path, model: Potential, notes: dict[str, Any] | None = None
         "n_members": len(model.members),
         "notes": notes or {},
     }
-    arrays: dict[str, Any] = {"header": np.array(json.dumps(header))}
+    arrays: dict[str, Any] = {}
+    if model.uncertainty:
+        numbers = dict(vars(model.uncertainty))
+        posterior = numbers.pop("posterior")
+        header["uncertainty"] = numbers
+        if posterior is not None:
+            arrays["posterior"] = posterior
+    arrays["header"] = np.array(json.dumps(header))
     for index, member in enumerate(model.members):
         own = {
             **member.parameters,
@@ -77,6 +85,8 @@ def read_model(path: Path) -> tuple[Potential, dict[str, Any]]:
         )
     members = [_member(header, arrays, index) for index in range(header["n_members"])]
     model: Potential = members[0] if len(members) == 1 else Committee(members)
+    if "uncertainty" in header:
+        model = model.with_uncertainty(Uncertainty(arrays.get("posterior"), **header["uncertainty"]))
     return model, header["notes"]
 
 

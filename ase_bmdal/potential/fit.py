@@ -68,8 +68,8 @@ def fit(
         If the loss of a structure is not a number; names it.
     """
     rates = how.rates_for(data.with_forces)
-    parameters = dict(network.tensors)
-    energy_scale = parameters.pop("energy_scale")
+    parameters = {name: network.tensors[name] for name in network.parameters}
+    fixed = {name: value for name, value in network.tensors.items() if name not in parameters}
     state = initial_state(parameters)
     batch_size = how.batch_size_for(len(data))
     steps_per_epoch = math.ceil(len(data) / batch_size)
@@ -83,14 +83,14 @@ def fit(
             left = 1 - (epoch - 1 + steps / steps_per_epoch) / how.epochs
             fractions = np.clip(left / how.decay, 0, 1).astype(network.settings.dtype)
             run = compiled_steps(network.settings, shape, rates, data.with_forces)
-            state, values = run(state, fractions, np.int32(len(stack)), energy_scale, *stacked(stack))
+            state, values = run(state, fractions, np.int32(len(stack)), fixed, *stacked(stack))
             for minibatch, losses in zip(stack, values.numpy(), strict=False):
                 each[minibatch.members] = losses[: len(minibatch.members)]
             done += len(stack)
         _check(each, f"training structure, epoch {epoch}")
         valid_loss = None
         if valid and _is_due(epoch, how.epochs, len(valid) / len(data)):
-            valid_loss = _validate({**state.parameters, "energy_scale": energy_scale}, valid, network)
+            valid_loss = _validate({**state.parameters, **fixed}, valid, network)
         if valid is None or (valid_loss is not None and valid_loss < best_loss):
             best, best_loss = state.parameters, math.inf if valid_loss is None else valid_loss
         if on_epoch:

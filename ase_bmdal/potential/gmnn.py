@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ase_bmdal.potential.gradients import Arrays, Evaluation, compiled_evaluate
 from ase_bmdal.potential.settings import ModelSettings
+from ase_bmdal.potential.uncertainty import Uncertainty
 from ase_bmdal.structures.batch import Batch, batches, species_of
 from ase_bmdal.structures.labels import Label
 
@@ -35,6 +36,8 @@ class GMNN:
         eV, float64, [n_species]. Kept apart so that large energies cost no accuracy.
     energy_scale
         `c` of eq. 4, eV.
+    uncertainty
+        How far to trust it, if that is known.
     """
 
     def __init__(
@@ -44,12 +47,14 @@ class GMNN:
         parameters: Mapping[str, NDArray[np.floating]],
         atomic_energies: NDArray[np.float64],
         energy_scale: float,
+        uncertainty: Uncertainty | None = None,
     ) -> None:
         self.settings = settings
         self.elements = tuple(int(element) for element in elements)
         self.parameters = dict(parameters)
         self.atomic_energies = np.asarray(atomic_energies, dtype=np.float64)
         self.energy_scale = float(energy_scale)
+        self.uncertainty = uncertainty
 
     @property
     def members(self) -> tuple["GMNN", ...]:
@@ -58,9 +63,10 @@ class GMNN:
 
     @cached_property
     def tensors(self) -> dict[str, tf.Tensor]:
-        """Parameters and energy scale as TensorFlow has them."""
-        numbers = {**self.parameters, "energy_scale": np.asarray(self.energy_scale)}
-        return {name: tf.constant(value, self.settings.dtype) for name, value in numbers.items()}
+        """Parameters, and the fixed energy scale and atomic numbers, as TensorFlow has them."""
+        fixed = {"energy_scale": np.asarray(self.energy_scale), "numbers": np.asarray(self.elements)}
+        values = {**self.parameters, **fixed}
+        return {name: tf.constant(value, self.settings.dtype) for name, value in values.items()}
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: all but the tensors."""
@@ -69,6 +75,17 @@ class GMNN:
     def with_parameters(self, parameters: Mapping[str, NDArray[np.floating]]) -> "GMNN":
         """The same network with other parameters."""
         return GMNN(self.settings, self.elements, parameters, self.atomic_energies, self.energy_scale)
+
+    def with_uncertainty(self, uncertainty: Uncertainty | None) -> "GMNN":
+        """The same network, with what is known of its errors."""
+        return GMNN(
+            self.settings,
+            self.elements,
+            self.parameters,
+            self.atomic_energies,
+            self.energy_scale,
+            uncertainty,
+        )
 
     def free_atom_energy(self, numbers: NDArray[np.int64]) -> float:
         """Sum of the free-atom energies of a composition, eV.
@@ -140,14 +157,21 @@ class Committee:
     ----------
     members
         At least two.
+    uncertainty
+        How far to trust it, if that is known.
     """
 
-    def __init__(self, members: Sequence[GMNN]) -> None:
+    def __init__(self, members: Sequence[GMNN], uncertainty: Uncertainty | None = None) -> None:
         if len(members) < 2:
             raise ValueError(f"expected a committee of at least two networks, got {len(members)}")
         self.members = tuple(members)
         self.settings = members[0].settings
         self.elements = members[0].elements
+        self.uncertainty = uncertainty
+
+    def with_uncertainty(self, uncertainty: Uncertainty | None) -> "Committee":
+        """The same networks, with what is known of their errors."""
+        return Committee(self.members, uncertainty)
 
     def predict(self, structures: Sequence[Atoms]) -> list[Label]:
         """Mean over the members; as `GMNN.predict`."""

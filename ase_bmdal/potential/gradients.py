@@ -8,6 +8,8 @@ import tensorflow as tf
 from ase_bmdal.potential.compilation import compiled
 from ase_bmdal.potential.descriptor import gaussian_moments, invariants
 from ase_bmdal.potential.network import Forward, forward
+from ase_bmdal.potential.posterior import posterior_deviations
+from ase_bmdal.potential.repulsion import repulsion
 from ase_bmdal.potential.settings import ModelSettings
 from ase_bmdal.structures.batch import Shape
 
@@ -45,11 +47,22 @@ def atomic_network(parameters: Parameters, arrays: Arrays, settings: ModelSettin
 
 
 def atomic_energies(parameters: Parameters, arrays: Arrays, settings: ModelSettings) -> tf.Tensor:
-    """`E_i = c (sigma_Z y_i + mu_Z)` (paper, eq. 4), zero for padding, [A]."""
-    one_hot = tf.one_hot(arrays.species, parameters["scale"].shape[0], dtype=arrays.pairs.dtype)
-    outputs = atomic_network(parameters, arrays, settings).outputs
-    scale, shift = (tf.linalg.matvec(one_hot, parameters[name]) for name in ("scale", "shift"))
-    return parameters["energy_scale"] * (scale * outputs + shift)
+    """`E_i = c (sigma_Z y_i + mu_Z)` (paper, eq. 4), and the repulsion if there is one; zero for padding, [A]."""
+    return _energies(parameters, arrays, atomic_network(parameters, arrays, settings), settings)
+
+
+def _energies(parameters: Parameters, arrays: Arrays, network: Forward, settings: ModelSettings) -> tf.Tensor:
+    scale, shift = (_by_species(parameters[name], arrays) for name in ("scale", "shift"))
+    energies = parameters["energy_scale"] * (scale * network.outputs + shift)
+    if settings.repulsion is None:
+        return energies
+    numbers, neighbour = _by_species(parameters["numbers"], arrays), arrays.reverse // arrays.pairs.shape[1]
+    return energies + repulsion(arrays.pairs, numbers, neighbour, settings.cutoff)
+
+
+def _by_species(values: tf.Tensor, arrays: Arrays) -> tf.Tensor:
+    """The value of each atom's element, zero for padding: [n_species] to [A]."""
+    return tf.linalg.matvec(tf.one_hot(arrays.species, values.shape[0], dtype=values.dtype), values)
 
 
 def evaluate(parameters: Parameters, arrays: Arrays, settings: ModelSettings) -> Evaluation:
@@ -62,7 +75,35 @@ def evaluate(parameters: Parameters, arrays: Arrays, settings: ModelSettings) ->
         tape.watch(arrays.pairs)
         energies = atomic_energies(parameters, arrays, settings)
         total = tf.reduce_sum(energies)
-    gradients = tape.gradient(total, arrays.pairs)
+    return _assemble(energies, tape.gradient(total, arrays.pairs), arrays)
+
+
+def examine(
+    parameters: Parameters, arrays: Arrays, posterior: tf.Tensor, settings: ModelSettings, pulled: bool
+) -> tuple[Evaluation, tuple[tf.Tensor, tf.Tensor], Evaluation | None]:
+    """`evaluate` of one structure, with its `posterior_deviations`.
+
+    Parameters
+    ----------
+    pulled
+        Whether to give as well the energy `-sum_i |P phi_i|`, its forces and virials, which pull to where the
+        potential knows least.
+    """
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(arrays.pairs)
+        network = atomic_network(parameters, arrays, settings)
+        energies = _energies(parameters, arrays, network, settings)
+        scale = parameters["energy_scale"] * _by_species(parameters["scale"], arrays)
+        deviations = posterior_deviations(network, scale, posterior)
+        total, doubt = tf.reduce_sum(energies), -tf.reduce_sum(deviations[0])
+    evaluation = _assemble(energies, tape.gradient(total, arrays.pairs), arrays)
+    if not pulled:
+        return evaluation, deviations, None
+    return evaluation, deviations, _assemble(-deviations[0], tape.gradient(doubt, arrays.pairs), arrays)
+
+
+def _assemble(energies: tf.Tensor, gradients: tf.Tensor, arrays: Arrays) -> Evaluation:
+    """Forces and virials from the gradients by pair vectors [A, K, 3]."""
     forces = tf.reduce_sum(gradients - _seen_from_neighbour(gradients, arrays.reverse), axis=1)
     per_atom = tf.matmul(arrays.pairs, gradients, transpose_a=True)  # [A, 3, 3]
     virials = tf.math.unsorted_segment_sum(per_atom, arrays.structure, arrays.volumes.shape[0])
@@ -81,13 +122,15 @@ def compiled_evaluate(settings: ModelSettings, shape: Shape) -> Any:
 
 
 @cache
-def compiled_step(settings: ModelSettings, shape: tuple[int, int]) -> Any:
-    """`evaluate` compiled for one moving structure of A atoms and K neighbours.
+def compiled_step(settings: ModelSettings, shape: tuple[int, int], pulled: bool = False) -> Any:
+    """`evaluate`, or `examine`, compiled for one moving structure of A atoms and K neighbours.
 
     Pair vectors are made from positions, in float64.
 
-    The compiled function takes parameters, species [A], reverse [A, K], positions [A, 3] and the shifts [A, K, 3]
-    that periodic images add to them (Å, float64; long enough to reach past the cutoff for padding).
+    The compiled function takes parameters, species [A], reverse [A, K], positions [A, 3], the shifts [A, K, 3]
+    that periodic images add to them (Å, float64; long enough to reach past the cutoff for padding), covalent radii
+    (Å, [A]), and the posterior of an `Uncertainty` or None. It returns the smallest distance in units of the sum of two
+    radii, an `Evaluation`, and with a posterior what `examine` gives besides.
     """
 
     @compiled
@@ -97,11 +140,18 @@ def compiled_step(settings: ModelSettings, shape: tuple[int, int]) -> Any:
         reverse: tf.Tensor,
         positions: tf.Tensor,
         shifts: tf.Tensor,
-    ) -> Evaluation:
-        pairs = tf.gather(positions, reverse // reverse.shape[1]) - positions[:, None] + shifts
+        radii: tf.Tensor,
+        posterior: tf.Tensor | None,
+    ) -> tuple[tf.Tensor, Evaluation, tuple[tf.Tensor, tf.Tensor] | None, Evaluation | None]:
+        neighbour = reverse // reverse.shape[1]
+        pairs = tf.gather(positions, neighbour) - positions[:, None] + shifts
+        touching = radii[:, None] + tf.gather(radii, neighbour)
+        closest = tf.reduce_min(tf.norm(pairs, axis=-1) / touching)
         structure, volumes = tf.zeros_like(species), tf.zeros(1, settings.dtype)
         arrays = Arrays(species, structure, tf.cast(pairs, settings.dtype), reverse, volumes)
-        return evaluate(parameters, arrays, settings)
+        if posterior is None:
+            return closest, evaluate(parameters, arrays, settings), None, None
+        return closest, *examine(parameters, arrays, posterior, settings, pulled)
 
     return run
 

@@ -29,6 +29,9 @@ class ModelSettings:
         Width of each hidden layer; twice as wide, the paper's, is no more accurate and takes 1.6 times as long.
     dtype
         Precision of the computation; energies are referred to free atoms in float64 either way.
+    repulsion
+        What is added to keep nuclei apart: ``"zbl"``, the screened repulsion of Ziegler, Biersack and Littmark at
+        distances shorter than bonds; None for nothing.
     """
 
     cutoff: Annotated[float, Field(gt=0.5, le=20.0)] = 5.0
@@ -37,6 +40,7 @@ class ModelSettings:
     n_radial: Positive = 6
     hidden: Annotated[tuple[Positive, ...], Field(min_length=1)] = (256, 256)
     dtype: Literal["float32", "float64"] = "float32"
+    repulsion: Literal["zbl"] | None = None
 
     def __post_init__(self) -> None:
         """Check what concerns two fields."""

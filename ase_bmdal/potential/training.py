@@ -11,6 +11,7 @@ from ase_bmdal.potential.fit import OnEpoch, fit
 from ase_bmdal.potential.gmnn import GMNN, Committee, Potential
 from ase_bmdal.potential.network import initial_parameters
 from ase_bmdal.potential.regression import first_model, fit_reference, rebase
+from ase_bmdal.potential.repulsion import repulsion_energy
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
 from ase_bmdal.structures.labels import labels_of
 
@@ -70,7 +71,9 @@ def train(
     train_set, valid_set = split(structures, valid, seed)
     labels = labels_of(train_set)
     known = model.elements if model else ()
-    reference = fit_reference(train_set, [label.energy for label in labels], known)
+    pairs = zip(train_set, labels, strict=True)
+    energies = [label.energy - repulsion_energy(atoms, settings) for atoms, label in pairs]
+    reference = fit_reference(train_set, energies, known)
     data = Dataset(train_set, labels, reference, settings, how)
     held_out = Dataset(valid_set, labels_of(valid_set), reference, settings, how) if valid_set else None
     members = []

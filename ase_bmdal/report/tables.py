@@ -69,11 +69,14 @@ def summary(run: Run) -> str:
 def rounds_table(run: Run) -> str:
     """Labels, errors before training and times of every round."""
     header = ["round", "labels", "new", "failed", "pool", "force MAE", "force RMSE", "energy MAE"]
-    header += ["select", "label", "train"]
+    header += ["covered", "select", "label", "train", "why"]
     rows = [_round(each) for each in run.rounds]
-    units = ["", "", "", "", "frames", "meV/Å", "meV/Å", "meV/atom", "s", "s", "s"]
-    note = "Errors are those of the predictions made before training on the new labels."
-    return f"{table(header, [units, *rows])}\n\n{note}"
+    units = ["", "", "", "", "frames", "meV/Å", "meV/Å", "meV/atom", "", "s", "s", "s", ""]
+    note = (
+        "Errors are those of the predictions made before training on the new labels; "
+        "covered is the part of them within the bounds given before."
+    )
+    return f"{table(header, [units, *rows], left=['why'])}\n\n{note}"
 
 
 def failures_table(run: Run) -> str:
@@ -96,7 +99,15 @@ def settings_table(run: Run) -> str:
 def _round(each: Mapping[str, Any]) -> list[str]:
     counts = [str(each[name]) for name in ("round", "labels", "new_labels", "failed", "pool")]
     errors = [_milli(each[name]) for name in ("force_mae", "force_rmse", "energy_mae")]
-    return [*counts, *errors, *(f"{each[f'{part}_seconds']:.1f}" for part in ("select", "label", "train"))]
+    covered = each.get("coverage")
+    seconds = (f"{each[f'{part}_seconds']:.1f}" for part in ("select", "label", "train"))
+    return [
+        *counts,
+        *errors,
+        "-" if covered is None else f"{covered:.0%}",
+        *seconds,
+        _short(each.get("reason", "")),
+    ]
 
 
 def _milli(value: float | None) -> str:

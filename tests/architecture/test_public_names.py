@@ -19,6 +19,7 @@ NAMES = {
     "Retraining",
     "FirstContact",
     "Convergence",
+    "Trust",
     "LabellingSettings",
 }
 

@@ -91,6 +91,15 @@ def test_every_row_of_a_table_has_the_cells_of_its_header(tmp_path):
             assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) < 2
 
 
+def test_the_mean_of_a_committee_has_a_row_of_its_own(tmp_path):
+    path = write(tmp_path) / "lcmd-feat-ll-seed-1.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0]["errors_of_mean"] = {"forces": {"mae": 0.5, "rmse": 1.0, "maxe": 2.0, "maxe_component": 3.0}}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    table = errors_table(read_results(tmp_path), "forces", "meV")
+    assert "| 4 | LCMD + FEAT(LL), mean of the committee | 1 | 500 |" in table
+
+
 def test_curves_relative_to_another_method(tmp_path):
     results = read_results(write(tmp_path))
     names = ("errors", "forces", "mae")

@@ -166,6 +166,17 @@ def test_all_methods_begin_alike(every_method):
     ]
 
 
+def test_a_committee_is_judged_by_its_members_and_by_their_mean(every_method):
+    for records in lines(every_method).values():
+        for record in records:
+            mean = record["errors_of_mean"]
+            if "QBC" not in record["method"]:
+                assert mean is None
+                continue
+            for quantity in ("energy", "forces"):
+                assert mean[quantity]["rmse"] <= record["errors"][quantity]["rmse"]  # Jensen
+
+
 def test_correlations_of_all_methods(every_method):
     for records in lines(every_method).values():
         for record in records:
@@ -223,6 +234,29 @@ def test_refuses_results_of_another_setting(uninterrupted, changes, text):
     with pytest.raises(RunFolderError, match=text):
         run_benchmark(settings(**changes), frames(), None, [RND], [4], out)
     assert lines(out) == before
+
+
+def test_results_from_before_a_field_existed_have_its_default(tmp_path):
+    digest = ResultsFolder(tmp_path, settings()).digest
+    file = tmp_path / "settings.json"
+    content = json.loads(file.read_text())
+    del content["settings"]["architecture"]["r_min"], content["settings"]["valid"]
+    file.write_text(json.dumps(content))
+    usual = settings(valid=200)
+    assert ResultsFolder(tmp_path, usual).digest == ResultsFolder(tmp_path, usual).digest != digest
+    assert json.loads(file.read_text()) == content
+    with pytest.raises(RunFolderError, match=r"architecture\.r_min: .* 0\.5, got 0\.4"):
+        ResultsFolder(tmp_path, settings(valid=200, architecture=replace(ARCHITECTURE, r_min=0.4)))
+
+
+def test_refuses_results_with_a_field_it_does_not_know(tmp_path):
+    ResultsFolder(tmp_path, settings())
+    file = tmp_path / "settings.json"
+    content = json.loads(file.read_text())
+    content["settings"]["flavour"] = "red"
+    file.write_text(json.dumps(content))
+    with pytest.raises(RunFolderError, match=r"flavour: .* made with red, got None"):
+        ResultsFolder(tmp_path, settings())
 
 
 def test_refuses_broken_results(tmp_path):

@@ -123,7 +123,7 @@ def test_large_energies_cost_no_accuracy():
 def test_a_moving_structure_gives_what_predict_gives(model, name):
     moving, atoms = MovingStructure(skin=0.6), GEOMETRIES[name].copy()
     for step in range(4):
-        label, [expected] = moving.predict(model, atoms), model.predict([atoms])
+        (label, *_), [expected] = moving.predict(model, atoms), model.predict([atoms])
         assert label.energy == pytest.approx(expected.energy, abs=1e-9)
         np.testing.assert_allclose(label.forces, expected.forces, atol=1e-9)
         if expected.stress is None:
@@ -139,7 +139,8 @@ def test_a_moving_structure_may_become_another_one(model):
     moving = MovingStructure()
     for name in ("molecule", "crystal", "molecule", "slab"):
         [expected] = model.predict([GEOMETRIES[name]])
-        assert moving.predict(model, GEOMETRIES[name]).energy == pytest.approx(expected.energy, abs=1e-9)
+        label, *_ = moving.predict(model, GEOMETRIES[name])
+        assert label.energy == pytest.approx(expected.energy, abs=1e-9)
 
 
 def test_shapes_are_traced_once_per_bucket():
@@ -152,7 +153,7 @@ def test_shapes_are_traced_once_per_bucket():
         seen.add(Geometry.of(frame, 4.5).width)
     shapes = {(8, bucket(width)) for width in seen}
     assert compiled_step.cache_info().currsize - before == len(shapes) < len(seen)
-    assert all(compiled_step(model.settings, s).experimental_get_tracing_count() == 1 for s in shapes)
+    assert all(compiled_step(model.settings, s, False).experimental_get_tracing_count() == 1 for s in shapes)
     before = compiled_evaluate.cache_info().currsize
     for n in range(33, 49):
         model.predict([Atoms(f"Si{n}", positions=5.0 * np.arange(3 * n).reshape(n, 3))])
@@ -180,7 +181,7 @@ def test_a_committee_predicts_the_mean():
     [label], [each] = committee.predict([atoms]), committee.predict_each([atoms])
     assert label.energy == pytest.approx(np.mean([m.predict([atoms])[0].energy for m in models]))
     np.testing.assert_allclose(label.stress, np.mean([one.stress for one in each], axis=0))
-    moving = MovingStructure().predict(committee, atoms)
+    moving, *_ = MovingStructure().predict(committee, atoms)
     np.testing.assert_allclose(moving.forces, label.forces, atol=1e-10)
 
 

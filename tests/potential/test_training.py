@@ -144,17 +144,16 @@ class TestSteps:
         stack = max(stacks(data.minibatches(1)), key=len)
         rates, n = LearningRates(), len(stack)
         fractions = np.linspace(1.0, 0.2, capacity(stack[0].arrays.shape))
-        parameters = dict(model.tensors)
-        scale = parameters.pop("energy_scale")
+        parameters = {name: model.tensors[name] for name in model.parameters}
+        fixed = {name: model.tensors[name] for name in ("energy_scale", "numbers")}
         run = compiled_steps(model.settings, stack[0].arrays.shape, rates, True)
-        done, values = run(initial_state(parameters), fractions, np.int32(n), scale, *stacked(stack))
+        done, values = run(initial_state(parameters), fractions, np.int32(n), fixed, *stacked(stack))
         state = initial_state(parameters)
         for index, minibatch in enumerate(stack):
             arrays, targets = minibatch.tensors()
             with tf.GradientTape() as tape:
                 tape.watch(state.parameters)
-                known = {**state.parameters, "energy_scale": scale}
-                each = losses(known, arrays, targets, model.settings, True)
+                each = losses({**state.parameters, **fixed}, arrays, targets, model.settings, True)
                 total = tf.reduce_mean(each)
             np.testing.assert_allclose(values[index], each, rtol=1e-8)
             now = {name: fractions[index] * rates.of(name) for name in state.parameters}

@@ -1,6 +1,7 @@
 """The Gaussian-moment neural network, slow and obvious: full tensors, loops over atoms, NumPy float64."""
 
 import numpy as np
+from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
 
@@ -65,10 +66,29 @@ def network(x, parameters):
     return sums[-1][0], inputs, sums
 
 
+def zbl(d, z_i, z_j, cutoff):
+    """Screened repulsion of two nuclei, switched off; eV."""
+    x = d / (0.46850 / (z_i**0.23 + z_j**0.23))
+    phi = 0.18175 * np.exp(-3.1998 * x) + 0.50986 * np.exp(-0.94229 * x)
+    phi += 0.28022 * np.exp(-0.4029 * x) + 0.02817 * np.exp(-0.20162 * x)
+    outer = min(0.7 * (covalent_radii[z_i] + covalent_radii[z_j]), cutoff)
+    inner = outer / 2
+    t = (d - inner) / (outer - inner)
+    on = 1 if t < 0 else 0 if t > 1 else 1 - 10 * t**3 + 15 * t**4 - 6 * t**5
+    return 14.39964535 * z_i * z_j / d * phi * on
+
+
+def repulsion(atoms, cutoff):
+    """Every pair twice, each time half."""
+    z = atoms.numbers
+    pairs = zip(*neighbor_list("ijd", atoms, cutoff), strict=True)
+    return sum(zbl(d, z[i], z[j], cutoff) / 2 for i, j, d in pairs)
+
+
 def energy(atoms, model):
     """Total energy, eV."""
     p = model.parameters
-    total = 0.0
+    total = repulsion(atoms, model.settings.cutoff) if model.settings.repulsion else 0.0
     for i, number in enumerate(atoms.numbers):
         z = model.elements.index(number)
         x = invariants(gaussian_moments(atoms, i, model.elements, p["beta"], model.settings))

@@ -1,0 +1,31 @@
+"""When learning ends."""
+
+from ase_bmdal.learner.labels import Labels, errors_before_training
+from ase_bmdal.learner.settings import LearnerSettings
+from ase_bmdal.learner.trust import largest_bound
+
+
+def labels_left(settings: LearnerSettings, labels: Labels) -> int | None:
+    """Labels that the budget still allows; None for any number."""
+    return None if settings.max_labels is None else max(0, settings.max_labels - len(labels.done))
+
+
+def reason_to_finish(settings: LearnerSettings, labels: Labels) -> str | None:
+    """Why there is nothing left to learn, or to spend; None while there is."""
+    rounds = max(0, labels.next_round - 1)
+    if labels_left(settings, labels) == 0:
+        return f"the budget of {settings.max_labels} labels is spent"
+    if settings.max_rounds is not None and rounds >= settings.max_rounds:
+        return f"the budget of {settings.max_rounds} rounds is spent"
+    wanted = settings.convergence
+    if rounds < wanted.rounds:
+        return None
+    recent = [labels.of_round(number) for number in range(rounds - wanted.rounds + 1, rounds + 1)]
+    tolerance = settings.trust.force_tolerance if settings.trust.enabled else None
+    bounds = [largest_bound(rows) for rows in recent]
+    if tolerance and all(bound and bound < tolerance for bound in bounds):
+        return f"no force was expected to be wrong by {tolerance} eV/Å for {wanted.rounds} rounds"
+    errors = [errors_before_training(rows) for rows in recent]
+    if all(error and error[0] < wanted.force_mae for error in errors):
+        return f"the force error before training was below {wanted.force_mae} eV/Å for {wanted.rounds} rounds"
+    return None

@@ -1,0 +1,109 @@
+"""What the labels of a run say of the errors to come."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ase_bmdal.acquisition.calibration import conformal_factor, coverage, ratios
+from ase_bmdal.acquisition.trust import Trust
+from ase_bmdal.features.gradient_features import atomic_features
+from ase_bmdal.kernels import GPPosterior
+from ase_bmdal.labelling.store import StoredLabel
+from ase_bmdal.potential.gmnn import GMNN, Potential
+from ase_bmdal.potential.uncertainty import Raw, Uncertainty
+from ase_bmdal.structures.labels import Label
+
+RECENT = 30  # labels that bounds are made of: errors of potentials long gone say little of this one
+NOVEL = 2.0  # a tolerance that sets itself, in units of the largest bound of the last round
+FLOOR = 5.0  # smallest tolerance that sets itself, in units of the mean error that ends learning
+
+
+def as_data(label: Label, raw: Raw, uncertainty: Uncertainty | None) -> dict[str, Any]:
+    """A prediction as the label store keeps it, with its raw uncertainty and, if they are known, its bounds."""
+    data = {name: value for name, value in vars(label).items() if value is not None}
+    if np.isfinite(raw.energy):
+        data |= {"raw_forces": raw.atoms, "raw_energy": raw.energy}
+    if uncertainty and uncertainty.is_calibrated:
+        data |= {"forces_uncertainty": uncertainty.force_bounds(raw)}
+    return data
+
+
+def fit_uncertainty(model: Potential, rows: Sequence[StoredLabel], trust: Trust) -> Uncertainty:
+    """Posterior of the labels a potential was trained on, and factors from the errors before training on them.
+
+    Parameters
+    ----------
+    model
+        Trained on all of the labels.
+    rows
+        Labels, oldest first.
+    trust
+        ``probability`` is used.
+    """
+    posterior = None
+    if isinstance(model, GMNN):
+        features = atomic_features(model, [row.atoms for row in rows], "LL")
+        posterior = GPPosterior(np.concatenate(features)).matrix.astype(model.settings.dtype)
+    known = [row for row in rows if "raw_forces" in row.prediction][-RECENT:]
+    forces = [ratios(force_errors(row), row.prediction["raw_forces"]) for row in known]
+    energies = [ratios(_energy_error(row), row.prediction["raw_energy"]) for row in known]
+    return Uncertainty(
+        posterior,
+        conformal_factor(np.concatenate(forces) if forces else [], trust.probability),
+        conformal_factor(energies, trust.probability),
+        trust.probability,
+    )
+
+
+def own_tolerance(rows: Sequence[StoredLabel], force_factor: float, small_error: float) -> float | None:
+    """Twice the largest bound on the labels of the last round, as it was before training on them, eV/Å.
+
+    A simulation that heats up or leaves a minimum meets a little more than it knows at every step, which is what the
+    pool is for. What is twice as unknown as the most unusual frame of the last round cannot wait for it.
+
+    Parameters
+    ----------
+    rows
+        Labels.
+    force_factor
+        Of the present bounds.
+    small_error
+        Mean error that is small enough, eV/Å; a tolerance is at least some times that.
+    """
+    known = [row for row in rows if "raw_forces" in row.prediction]
+    if not known or not np.isfinite(force_factor):
+        return None
+    last = max(row.round for row in known)
+    largest = max(np.max(row.prediction["raw_forces"]) for row in known if row.round == last)
+    return float(max(NOVEL * force_factor * largest, FLOOR * small_error))
+
+
+def observed_coverage(rows: Sequence[StoredLabel]) -> float | None:
+    """Part of the atoms whose force error was within the bound that was given before; None if none was."""
+    known = [row for row in rows if row.status == "done" and "forces_uncertainty" in row.prediction]
+    if not known:
+        return None
+    errors = np.concatenate([force_errors(row) for row in known])
+    return coverage(errors, np.concatenate([row.prediction["forces_uncertainty"] for row in known]))
+
+
+def largest_bound(rows: Sequence[StoredLabel]) -> float | None:
+    """Largest bound on a force error that was given for these labels before training on them, eV/Å."""
+    known = [
+        np.max(row.prediction["forces_uncertainty"]) for row in rows if "forces_uncertainty" in row.prediction
+    ]
+    return float(max(known)) if known else None
+
+
+def force_errors(row: StoredLabel) -> NDArray[np.float64]:
+    """Norm of the force error of each atom before training, eV/Å, [n_atoms]."""
+    found: NDArray[np.float64] = np.linalg.norm(
+        np.asarray(row.prediction["forces"]) - row.atoms.get_forces(), axis=1
+    )
+    return found
+
+
+def _energy_error(row: StoredLabel) -> float:
+    return abs(float(row.prediction["energy"] - row.atoms.get_potential_energy()))

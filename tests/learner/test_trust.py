@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from ase_bmdal import Trust
+from ase_bmdal.acquisition.calibration import conformal_factor
+from ase_bmdal.features.gradient_features import atomic_features
+from ase_bmdal.kernels import GPPosterior
+from ase_bmdal.labelling.store import StoredLabel
+from ase_bmdal.learner.trust import fit_uncertainty, largest_bound, observed_coverage, own_tolerance
+from ase_bmdal.potential.gmnn import Committee
+from tests.builders import random_model
+from tests.learner.runs import copper
+
+MODEL = random_model([29], hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5)
+
+
+def row(number, round=1, error=0.1, raw=None, bound=None):
+    """A copper cell where the first atom's predicted force is wrong by so much."""
+    atoms = copper(number)
+    forces = np.zeros((4, 3))
+    atoms.calc = SinglePointCalculator(atoms, energy=1.0, forces=forces)
+    wrong = forces.copy()
+    wrong[0] = [0, error, 0]
+    prediction = {"forces": wrong, "energy": 1.0 + error}
+    if raw is not None:
+        prediction |= {"raw_forces": np.array([raw, 1.0, 1.0, 1.0]), "raw_energy": raw}
+    if bound is not None:
+        prediction["forces_uncertainty"] = np.full(4, bound)
+    return StoredLabel(
+        id=number, atoms=atoms, status="done", round=round, source="pool", prediction=prediction
+    )
+
+
+def test_the_factor_is_that_of_the_errors_before_training():
+    rows = [row(n) for n in range(3)] + [row(n, error=0.1 * n, raw=0.5) for n in range(3, 23)]
+    found = fit_uncertainty(MODEL, rows, Trust(probability=0.9))
+    ratios = [0.2 * n for n in range(3, 23)]
+    assert found.force_factor == pytest.approx(conformal_factor(ratios + [0.0] * 60, 0.9))
+    assert found.energy_factor == pytest.approx(conformal_factor(ratios, 0.9))
+    assert found.probability == 0.9
+    features = np.concatenate(atomic_features(MODEL, [each.atoms for each in rows], "LL"))
+    np.testing.assert_allclose(found.posterior, GPPosterior(features).matrix)
+
+
+def test_only_recent_errors_count():
+    old = [row(n, error=100.0, raw=0.5) for n in range(30)]
+    new = [row(n, error=0.1, raw=0.5) for n in range(30)]
+    assert fit_uncertainty(MODEL, old + new, Trust(probability=0.5)).energy_factor == pytest.approx(0.2)
+
+
+def test_without_predictions_there_are_no_bounds():
+    assert not fit_uncertainty(MODEL, [row(0)], Trust()).is_calibrated
+
+
+def test_a_committee_needs_no_posterior():
+    committee = Committee([MODEL, random_model([29], 1, hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5)])
+    assert fit_uncertainty(committee, [row(0)], Trust()).posterior is None
+
+
+def test_the_tolerance_is_twice_the_largest_bound_of_the_last_round():
+    rows = [row(0, 1, raw=9.0), row(1, 2, raw=3.0), row(2, 2, raw=2.0), row(3, 3)]
+    assert own_tolerance(rows, 0.5, small_error=0.02) == pytest.approx(3.0)
+    assert own_tolerance(rows, 0.001, small_error=0.02) == pytest.approx(0.1)
+    assert own_tolerance(rows[-1:], 0.5, 0.02) is None
+    assert own_tolerance(rows, np.inf, 0.02) is None
+
+
+def test_coverage_is_counted_on_atoms_that_had_a_bound():
+    assert observed_coverage([row(0)]) is None
+    assert observed_coverage([row(0), row(1, error=0.1, bound=0.2), row(2, error=0.3, bound=0.2)]) == 7 / 8
+    assert largest_bound([row(0), row(1, bound=0.2), row(2, bound=0.3)]) == pytest.approx(0.3)
+    assert largest_bound([row(0)]) is None
