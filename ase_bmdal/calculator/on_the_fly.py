@@ -131,6 +131,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         potential = find_model(Path(model)) if isinstance(model, str | Path) else model
         how, limits = training or TrainingSettings(), labelling or LabellingSettings()
         trust = trust or Trust()
+        self._bias, self._deadline = Bias(bias), Deadline(max_wall_time)
         settings = LearnerSettings(
             selection=selection,
             batch_size=batch_size,
@@ -142,8 +143,10 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             retraining=retraining or Retraining(),
             first_contact=first_contact or FirstContact(),
             convergence=convergence or Convergence(),
-            trust=replace(trust, force_tolerance=force_tolerance) if force_tolerance else trust,
+            trust=replace(trust, force_tolerance=force_tolerance) if force_tolerance is not None else trust,
         )
+        if bias and settings.combination.n_models > 1:
+            raise ValueError(f"bias: expected a selection with one network, got {selection}")
         if batch_size > pool_size:
             raise ValueError(f"batch_size: expected at most the pool_size of {pool_size}, got {batch_size}")
         self.learner = Learner(
@@ -157,10 +160,6 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             on_event=on_event or (Console(sys.stderr) if sys.stderr.isatty() else None),
         )
         self._trigger = Trigger(settings.trust, limits.closest_pair, keep=batch_size)
-        self._bias = Bias(bias)
-        if bias and settings.combination.n_models > 1:
-            raise ValueError(f"bias: expected a selection with one network, got {selection}")
-        self._deadline = Deadline(max_wall_time)
         self._moving = MovingStructure()
         self._version = self.learner.version
         self._verdict: Verdict = "trusted"

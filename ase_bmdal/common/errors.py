@@ -3,13 +3,13 @@
     Error
     ├── ModelError            a model file that is missing, broken, or of a newer version
     ├── UnknownElementError   an element the model was not trained on
-    ├── PredictionError       a prediction that is not a number
+    ├── UntrustedError        a prediction that may be so wrong that it must not be followed
+    │   └── PredictionError   a prediction that is not a number
     ├── TrainingError         a loss that is not a number, labels that cannot be learned from
     ├── LabellingError        the reference cannot be used
     │   └── BatchFailedError  every structure of a batch failed
     ├── RunFolderError        a run folder of another simulation, or of a newer version
     │   └── FolderInUseError  another process is writing to it
-    ├── UntrustedError        a prediction that may be so wrong that it must not be followed
     ├── StoreError            a label could not be written
     └── SimulationStopped     the time is up, or SIGTERM came
 
@@ -29,12 +29,12 @@ class UnknownElementError(Error):
     """The structure holds an element the model was not trained on."""
 
 
-class PredictionError(Error):
-    """The potential gives no number for this structure, as for two atoms at one place."""
-
-
 class UntrustedError(Error):
     """The potential cannot be trusted for this structure."""
+
+
+class PredictionError(UntrustedError):
+    """The potential gives no number for this structure, as for two atoms at one place."""
 
 
 class TrainingError(Error):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -178,6 +179,26 @@ def test_a_run_that_does_not_get_further_ends_with_an_error(watch, run):
         calc.run(dyn, 10)
     assert isinstance(events[-1], Ended)
     assert "UntrustedError" in events[-1].reason
+
+
+def test_a_prediction_that_is_no_number_is_gone_back_from(watch, run):
+    """Before there are any bounds as well."""
+    calc = learning(watch.reference, run, pool_size=50)
+    dyn = moving(copper(), calc)
+    dyn.run(3)
+    predict, broken = calc._moving.predict, []
+
+    def once(model, atoms, **how):
+        label, raw, pull = predict(model, atoms, **how)
+        if not broken:
+            broken.append(True)
+            label = replace(label, forces=np.full((4, 3), np.nan))
+        return label, raw, pull
+
+    calc._moving.predict = once
+    calc.run(dyn, 5)
+    assert dyn.nsteps == 8
+    assert "is not a number" in rounds(run)[-1]["reason"]
 
 
 def test_what_cannot_be_learned_is_not_tried(watch, run):
