@@ -8,11 +8,13 @@ the coverage on the next labels is the test.
 """
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 TINY = 1e-12
+RATE = 0.2  # of the adaptation, per round
 
 
 def ratios(errors: ArrayLike, raw: ArrayLike) -> NDArray[np.float64]:
@@ -48,6 +50,31 @@ def conformal_factor(found: ArrayLike, probability: float) -> float:
         raise ValueError("expected ratios of errors to uncertainties that are numbers, got NaN")
     rank = math.ceil((len(ordered) + 1) * probability)
     return float(ordered[rank - 1]) if rank <= len(ordered) else math.inf
+
+
+def adapted_factor(found: ArrayLike, probability: float, before: Iterable[float]) -> float:
+    """`conformal_factor` for a simulation that moves on, so that old errors understate or overstate the next ones.
+
+    It asks for a higher quantile after rounds whose errors exceeded their bounds too often, and for a lower one after
+    those where they did too seldom (Gibbs and Candès, NeurIPS 2021).
+
+    Parameters
+    ----------
+    found, probability
+        As there.
+    before
+        Coverage in each round so far, oldest first.
+
+    Returns
+    -------
+    float
+        At most the largest ratio; infinite if there are too few ratios for the probability itself.
+    """
+    factor, level = conformal_factor(found, probability), probability
+    for each in before:
+        level = min(1.0, max(0.5 * probability, level + RATE * (probability - each)))
+    n = np.size(found)
+    return factor if math.isinf(factor) else conformal_factor(found, min(level, n / (n + 1)))
 
 
 def coverage(errors: ArrayLike, bounds: ArrayLike) -> float:

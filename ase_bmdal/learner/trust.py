@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_bmdal.acquisition.calibration import conformal_factor, coverage, ratios
+from ase_bmdal.acquisition.calibration import adapted_factor, conformal_factor, coverage, ratios
 from ase_bmdal.acquisition.trust import Trust
 from ase_bmdal.features.gradient_features import atomic_features
 from ase_bmdal.kernels import GPPosterior
@@ -15,7 +15,9 @@ from ase_bmdal.potential.gmnn import GMNN, Potential
 from ase_bmdal.potential.uncertainty import Raw, Uncertainty
 from ase_bmdal.structures.labels import Label
 
-RECENT = 30  # labels that bounds are made of: errors of potentials long gone say little of this one
+RECENT = (
+    20  # labels that bounds are made of, or those of two rounds: potentials long gone say little of this one
+)
 NOVEL = 2.0  # a tolerance that sets itself, in units of the largest bound of the last round
 FLOOR = 5.0  # smallest tolerance that sets itself, in units of the mean error that ends learning
 
@@ -46,12 +48,15 @@ def fit_uncertainty(model: Potential, rows: Sequence[StoredLabel], trust: Trust)
     if isinstance(model, GMNN):
         features = atomic_features(model, [row.atoms for row in rows], "LL")
         posterior = GPPosterior(np.concatenate(features)).matrix.astype(model.settings.dtype)
-    known = [row for row in rows if "raw_forces" in row.prediction][-RECENT:]
+    by_round = _predicted(rows)
+    last_two = [row for number in list(by_round)[-2:] for row in by_round[number]]
+    known = [row for each in by_round.values() for row in each][-max(RECENT, len(last_two)) :]
+    before = [each for each in map(observed_coverage, by_round.values()) if each is not None]
     forces = [ratios(force_errors(row), row.prediction["raw_forces"]) for row in known]
     energies = [ratios(_energy_error(row), row.prediction["raw_energy"]) for row in known]
     return Uncertainty(
         posterior,
-        conformal_factor(np.concatenate(forces) if forces else [], trust.probability),
+        adapted_factor(np.concatenate(forces) if forces else [], trust.probability, before),
         conformal_factor(energies, trust.probability),
         trust.probability,
     )
@@ -72,11 +77,10 @@ def own_tolerance(rows: Sequence[StoredLabel], force_factor: float, small_error:
     small_error
         Mean error that is small enough, eV/Å; a tolerance is at least some times that.
     """
-    known = [row for row in rows if "raw_forces" in row.prediction]
-    if not known or not np.isfinite(force_factor):
+    by_round = _predicted(rows)
+    if not by_round or not np.isfinite(force_factor):
         return None
-    last = max(row.round for row in known)
-    largest = max(np.max(row.prediction["raw_forces"]) for row in known if row.round == last)
+    largest = max(np.max(row.prediction["raw_forces"]) for row in by_round[max(by_round)])
     return float(max(NOVEL * force_factor * largest, FLOOR * small_error))
 
 
@@ -103,6 +107,13 @@ def force_errors(row: StoredLabel) -> NDArray[np.float64]:
         np.asarray(row.prediction["forces"]) - row.atoms.get_forces(), axis=1
     )
     return found
+
+
+def _predicted(rows: Sequence[StoredLabel]) -> dict[int, list[StoredLabel]]:
+    """Rows that hold a raw uncertainty, by round, oldest first."""
+    known = [row for row in rows if "raw_forces" in row.prediction]
+    numbers = sorted({row.round for row in known})
+    return {number: [row for row in known if row.round == number] for number in numbers}
 
 
 def _energy_error(row: StoredLabel) -> float:

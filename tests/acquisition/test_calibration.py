@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ase_bmdal.acquisition.calibration import conformal_factor, coverage, ratios
+from ase_bmdal.acquisition.calibration import adapted_factor, conformal_factor, coverage, ratios
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=60), st.floats(0.05, 0.98))
@@ -32,6 +32,32 @@ def test_bounds_hold_with_the_probability_stated(probability, heavy_tail):
         factor = conformal_factor(ratios(errors[:40], raw[:40]), probability)
         held.append(coverage(errors[40:], factor * raw[40:]))
     assert probability - 0.01 < np.mean(held) < probability + 1 / 41 + 0.01
+
+
+def test_the_factor_grows_after_errors_beyond_their_bounds_and_shrinks_after_too_few():
+    found = np.arange(1.0, 101.0)
+    usual = conformal_factor(found, 0.9)
+    assert adapted_factor(found, 0.9, []) == adapted_factor(found, 0.9, [0.9]) == usual
+    assert adapted_factor(found, 0.9, [0.7]) == conformal_factor(found, 0.94)
+    assert adapted_factor(found, 0.9, [1.0]) == conformal_factor(found, 0.88)
+    assert (
+        adapted_factor(found, 0.9, [0.0, 0.0]) == 100.0
+    )  # the largest ratio: no more can be learned from them
+    assert adapted_factor(found, 0.9, [0.0, *[1.0] * 4]) < 100.0
+    assert adapted_factor(found[:5], 0.9, [0.0]) == math.inf
+
+
+def test_coverage_comes_back_when_errors_drift():
+    """Ratios that grow by a quarter in each round, as those of a young potential do."""
+    rng, plain, adapted = np.random.default_rng(0), [], []
+    last = np.abs(rng.standard_normal(90))
+    for number in range(1, 12):
+        new = 1.25**number * np.abs(rng.standard_normal(90))
+        plain.append(coverage(new, np.full(90, conformal_factor(last, 0.9))))
+        adapted.append(coverage(new, np.full(90, adapted_factor(last, 0.9, adapted))))
+        last = new
+    assert np.mean(plain) < 0.85
+    assert abs(np.mean(adapted[2:]) - 0.9) < 0.04
 
 
 def test_too_few_ratios_bound_nothing():

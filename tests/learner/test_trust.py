@@ -44,8 +44,8 @@ def test_the_factor_is_that_of_the_errors_before_training():
 
 
 def test_only_recent_errors_count():
-    old = [row(n, error=100.0, raw=0.5) for n in range(30)]
-    new = [row(n, error=0.1, raw=0.5) for n in range(30)]
+    old = [row(n, round=1, error=100.0, raw=0.5) for n in range(30)]
+    new = [row(n, round=2 + n // 15, error=0.1, raw=0.5) for n in range(30)]
     assert fit_uncertainty(MODEL, old + new, Trust(probability=0.5)).energy_factor == pytest.approx(0.2)
 
 
