@@ -1,7 +1,7 @@
 """Results read back: means and standard errors over seeds."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,10 @@ class Results:
     def sizes(self) -> list[int]:
         """All sizes of training sets."""
         return sorted({record["n_train"] for curve in self.curves.values() for record in curve})
+
+    def only(self, keys: Collection[tuple[str, int]]) -> "Results":
+        """The same without the curves of other methods and seeds."""
+        return replace(self, curves={key: curve for key, curve in self.curves.items() if key in keys})
 
     def learning_curve(self, method: str, *names: str) -> dict[int, Mean]:
         """Mean of an entry of the records for every size of the training set.

@@ -65,8 +65,8 @@ def write_figures(folders: Sequence[Results], out: Path, unit: str = "kcal") -> 
             figures["relative"] = _against_random(largest, quantity)
         batches = sorted({results.settings["batch"] for results in folders})
         if len(batches) > 1:
-            methods = list(dict.fromkeys(method for each in folders for method in each.methods))
-            figures["batch"] = _against_batch(folders, quantity, methods)
+            comparable = _with_common_curves(folders)
+            figures["batch"] = _against_batch(comparable, quantity, comparable[0].methods)
         paired = [m for m in largest.methods if m != _twin(m) and _twin(m) in largest.methods]
         if paired:
             several = [each for each in folders if set(paired) <= set(each.methods)]
@@ -99,6 +99,12 @@ def draw(plot: Plot, quantity: str, unit: str) -> Figure:
         handles, labels, loc="outside lower center", ncols=min(4, max(1, len(labels))), frameon=False
     )
     return figure
+
+
+def _with_common_curves(folders: Sequence[Results]) -> list[Results]:
+    """Curves of methods and seeds that all folders have: others would compare different seeds."""
+    common = set.intersection(*(set(results.curves) for results in folders))
+    return [results.only(common) for results in folders]
 
 
 def _against_size(results: Results, quantity: str, methods: Iterable[str]) -> Plot:

@@ -133,6 +133,16 @@ def test_figures(tmp_path):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "figures").iterdir())
 
 
+def test_only_curves_that_all_batch_sizes_have_are_compared(tmp_path):
+    from ase_bmdal.benchmark.figures import _with_common_curves
+
+    many = read_results(write(tmp_path / "2", batch=2))
+    few = read_results(write(tmp_path / "1", METHODS[:2], (1, 5), batch=1))
+    found = _with_common_curves([many, few])
+    assert [list(each.curves) for each in found] == 2 * [[(METHODS[0], 1), (METHODS[1], 1)]]
+    assert found[0].curves[METHODS[0], 1] == many.curves[METHODS[0], 1]
+
+
 def test_figures_of_one_method_and_seed(tmp_path):
     from ase_bmdal.benchmark.figures import write_figures
 
