@@ -65,8 +65,7 @@ def write_figures(folders: Sequence[Results], out: Path, unit: str = "kcal") -> 
             figures["relative"] = _against_random(largest, quantity)
         batches = sorted({results.settings["batch"] for results in folders})
         if len(batches) > 1:
-            comparable = _with_common_curves(folders)
-            figures["batch"] = _against_batch(comparable, quantity, comparable[0].methods)
+            figures["batch"] = _against_batch(folders, quantity, largest.methods)
         paired = [m for m in largest.methods if m != _twin(m) and _twin(m) in largest.methods]
         if paired:
             several = [each for each in folders if set(paired) <= set(each.methods)]
@@ -126,6 +125,7 @@ def _against_random(results: Results, quantity: str) -> Plot:
 
 def _against_batch(folders: Sequence[Results], quantity: str, methods: Iterable[str]) -> Plot:
     """Errors after the last step against the number of structures added at a time."""
+    folders = _with_common_curves(folders)
 
     def last(method: str, name: str) -> dict[int, Mean]:
         ends = {}
