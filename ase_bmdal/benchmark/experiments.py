@@ -114,7 +114,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "aspirin-batch-2": replace(FEW, batch=2, warm_epochs=15),
     "aspirin-from-scratch": replace(ASPIRIN, methods=(RND, LCMD), seeds=(0,), warm_epochs=None),
     "aspirin-paper-recipe": replace(
-        ASPIRIN, methods=(RND,), seeds=(0,), valid=500, recipe="paper", warm_epochs=None
+        ASPIRIN, batch=30, methods=(RND,), seeds=(0,), valid=500, recipe="paper", warm_epochs=None
     ),
     "aspirin-random-100": replace(ASPIRIN, initial=100, methods=(RND,), warm_epochs=None),
     "aspirin-random-100-committee": replace(

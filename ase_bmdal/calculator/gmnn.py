@@ -6,7 +6,7 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from ase_bmdal.calculator.results import PROPERTIES, results_of
+from ase_bmdal.calculator.results import PROPERTIES, changes_between, results_of
 from ase_bmdal.common.errors import ModelError
 from ase_bmdal.learner.folder import last_model
 from ase_bmdal.potential.files import load_model
@@ -59,6 +59,10 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
         super().calculate(atoms, properties, system_changes)
         label, raw, _ = self._moving.predict(self.model, self.atoms)
         self.results = results_of(label, raw, self.model.uncertainty, self.atoms)
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last prediction."""
+        return changes_between(self.atoms, atoms)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or another process needs: all but the neighbours of the last structure."""

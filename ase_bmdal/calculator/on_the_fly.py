@@ -16,7 +16,7 @@ from ase_bmdal.calculator.bias import Bias
 from ase_bmdal.calculator.console import Console
 from ase_bmdal.calculator.deadline import Deadline
 from ase_bmdal.calculator.gmnn import find_model
-from ase_bmdal.calculator.results import PROPERTIES, results_of
+from ase_bmdal.calculator.results import PROPERTIES, changes_between, results_of
 from ase_bmdal.calculator.rewind import Guard, guard
 from ase_bmdal.common.errors import SimulationStopped, UntrustedError
 from ase_bmdal.labelling.settings import LabellingSettings
@@ -271,7 +271,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         """What has changed since the last prediction; everything, if the potential has."""
         if self._version != self.learner.version:
             return list(all_changes)
-        return list(super().check_state(atoms, tol))
+        return changes_between(self.atoms, atoms)
 
     def share(self) -> Self:
         """Another calculator on the same learner and pool, as each image of a NEB needs one.

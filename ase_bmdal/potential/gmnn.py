@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ase_bmdal.potential.gradients import Arrays, Evaluation, compiled_evaluate
 from ase_bmdal.potential.settings import ModelSettings
 from ase_bmdal.potential.uncertainty import Uncertainty
-from ase_bmdal.structures.batch import Batch, batches, species_of
+from ase_bmdal.structures.batch import Batch, batches
 from ase_bmdal.structures.labels import Label
 
 ATOMS_PER_BATCH = 1024
@@ -86,16 +86,6 @@ class GMNN:
             self.energy_scale,
             uncertainty,
         )
-
-    def free_atom_energy(self, numbers: NDArray[np.int64]) -> float:
-        """Sum of the free-atom energies of a composition, eV.
-
-        Raises
-        ------
-        UnknownElementError
-            If the model does not know one of the elements.
-        """
-        return float(self.atomic_energies[species_of(numbers, self.elements)].sum())
 
     def predict(self, structures: Sequence[Atoms]) -> list[Label]:
         """Energies, forces and, for cells periodic in three directions, stresses.

@@ -95,7 +95,7 @@ class MovingStructure:
             if (atoms.cell.array != self._cell).any():
                 self._set_shifts(atoms, model.settings.cutoff)
             return
-        species = species_of(atoms.numbers, model.elements)
+        self._places = species_of(atoms.numbers, model.elements)
         self._neighbours = SkinnedNeighbours.of(atoms, model.settings.cutoff, self._skin)
         self._made_for = made_for
         table = self._neighbours.table
@@ -105,7 +105,7 @@ class MovingStructure:
         reverse[:n_atoms, :width] = table.neighbour * self._shape[1] + table.slot
         self._reverse = tf.constant(reverse)
         padding = (0, self._shape[0] - n_atoms)
-        self._species = tf.constant(np.pad(species, padding, constant_values=-1))
+        self._species = tf.constant(np.pad(self._places, padding, constant_values=-1))
         self._radii = tf.constant(np.pad(covalent_radii[atoms.numbers], padding, constant_values=1.0))
         self._set_shifts(atoms, model.settings.cutoff)
 
@@ -133,7 +133,7 @@ class MovingStructure:
             self._radii,
             self._posterior,
         )
-        label = _label(evaluation, atoms, model.free_atom_energy(atoms.numbers))
+        label = _label(evaluation, atoms, float(model.atomic_energies[self._places].sum()))
         if deviations is None:
             return Prediction(label, Raw(np.full(n_atoms, np.inf), np.inf, float(closest)))
         of_atoms, of_energy = (each.numpy().astype(np.float64) for each in deviations)

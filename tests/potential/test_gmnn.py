@@ -153,7 +153,7 @@ def test_shapes_are_traced_once_per_bucket():
         seen.add(Geometry.of(frame, 4.5).width)
     shapes = {(8, bucket(width)) for width in seen}
     assert compiled_step.cache_info().currsize - before == len(shapes) < len(seen)
-    assert all(compiled_step(model.settings, s, False).experimental_get_tracing_count() == 1 for s in shapes)
+    assert all(compiled_step(model.settings, s, False).n_traces == 1 for s in shapes)
     before = compiled_evaluate.cache_info().currsize
     for n in range(33, 49):
         model.predict([Atoms(f"Si{n}", positions=5.0 * np.arange(3 * n).reshape(n, 3))])
