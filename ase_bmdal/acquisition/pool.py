@@ -2,8 +2,6 @@
 
 from ase import Atoms
 
-from ase_bmdal.structures.bare import bare_copy
-
 
 class Pool:
     """Every n-th frame it is offered, up to a limit.
@@ -37,11 +35,11 @@ class Pool:
         return len(self.frames) >= self._full
 
     def offer(self, atoms: Atoms) -> bool:
-        """Take a copy of the frame if it is its turn and there is room; say whether it was taken."""
+        """Take the frame if it is its turn and there is room; say whether it was taken. It must not change any more."""
         self._offered += 1
         if self.is_full or self._offered % self._interval:
             return False
-        self.frames.append(bare_copy(atoms))
+        self.frames.append(atoms)
         return True
 
     def clear(self) -> None:

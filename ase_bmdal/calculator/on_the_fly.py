@@ -189,9 +189,8 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             self._predict()
             if not learner.is_learning:
                 return
-            frame = bare_copy(self.atoms)
-            self._trigger.keep(frame, self._verdict)
-            self._pool.offer(frame)
+            self._trigger.keep(self.atoms, self._verdict)  # ASE's own copy, another one at each call
+            self._pool.offer(self.atoms)
             if self._trigger.is_due:
                 self._learn(self._trigger.urgent(), self._trigger.reason)
                 self._predict()
@@ -202,7 +201,8 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
     def _learn(self, urgent: Sequence[Atoms], reason: str) -> None:
         self.results: dict[str, Any] = {}  # they are of the potential that is about to change
         try:
-            self.learner.learn(self._pool.frames, urgent, reason)
+            pool, first = ([bare_copy(frame) for frame in frames] for frames in (self._pool.frames, urgent))
+            self.learner.learn(pool, first, reason)
         finally:  # frames that ended in an error would end in it again
             self._pool.clear()
             self._trigger.round_done()

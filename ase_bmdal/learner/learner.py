@@ -155,8 +155,8 @@ class Learner:
         UnknownElementError
             If an element is new and learning has ended.
         """
-        check_geometry(atoms)
         if not self._is_settled and not self.is_closed:
+            check_geometry(atoms)
             self._take_up(atoms)
             self._resume()
         if self._initial and not self._labels.done and not self.is_closed:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from ase.calculators.fd import calculate_numerical_forces
+from ase.constraints import FixAtoms
 from ase.mep import NEB
 from pydantic import ValidationError
 
@@ -55,6 +56,18 @@ def test_the_interval_of_the_pool(watch, run):
     assert watch.calls == 4
     walk(copper(1), calc, 1)
     assert watch.calls == 7
+
+
+def test_rounds_choose_from_copies_without_what_a_label_does_not_depend_on(calc, monkeypatch):
+    seen, learn = [], calc.learner.learn
+    monkeypatch.setattr(calc.learner, "learn", lambda pool, *rest: (seen.extend(pool), learn(pool, *rest)))
+    atoms = copper()
+    atoms.info["charge"] = 1
+    atoms.set_constraint(FixAtoms([0]))
+    walk(atoms, calc, 8)
+    assert len(seen) > 1
+    assert not (seen[0].positions == seen[-1].positions).all()
+    assert all((frame.calc, frame.constraints, frame.info) == (None, [], {"charge": 1}) for frame in seen)
 
 
 def test_images_share_the_learner_and_its_pool(watch, run):
