@@ -139,7 +139,9 @@ def _diagonal(
     each = model.predict_each(pool)
     if kernel == "QBC(E)":
         return query_by_committee_energy(np.array([[label.energy for label in labels] for labels in each]).T)
-    return query_by_committee_forces([np.stack([_forces(label) for label in labels]) for labels in each])
+    return query_by_committee_forces(
+        [np.stack([label.forces_for(kernel) for label in labels]) for labels in each]
+    )
 
 
 def _absolute_errors(kernel: str, predicted: Sequence[Label], labels: Sequence[Label]) -> Floats:
@@ -147,10 +149,6 @@ def _absolute_errors(kernel: str, predicted: Sequence[Label], labels: Sequence[L
         return absolute_error_energy(
             *(np.array([each.energy for each in side]) for side in (labels, predicted))
         )
-    return absolute_error_forces(*([_forces(each) for each in side] for side in (labels, predicted)))
-
-
-def _forces(label: Label) -> NDArray[np.float64]:
-    if label.forces is None:
-        raise ValueError("expected structures labelled with forces for AE(F), got one with an energy only")
-    return label.forces
+    return absolute_error_forces(
+        *([each.forces_for(kernel) for each in side] for side in (labels, predicted))
+    )

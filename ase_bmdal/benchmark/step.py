@@ -135,7 +135,7 @@ def evaluate(model: Potential, structures: Remembered[Some]) -> Tested:
     if reference is None:
         deviations = [np.abs([label.energy for label in labels] - test.energies) for labels in predicted]
     else:
-        deviations = [structure_force_errors(reference, list(map(_forces, labels))) for labels in predicted]
+        deviations = [structure_force_errors(reference, _forces(labels)) for labels in predicted]
     of_mean = None
     if len(predicted) > 1:
         of_mean = _errors(test, [[mean_label(labels) for labels in zip(*predicted, strict=True)]])
@@ -147,7 +147,7 @@ def _errors(test: Some, predicted: Sequence[Sequence[Label]]) -> dict[str, Error
     energies = [np.array([label.energy for label in labels]) for labels in predicted]
     errors = {"energy": mean_errors([energy_errors(test.energies, each) for each in energies])}
     if test.forces is not None:
-        forces = [list(map(_forces, labels)) for labels in predicted]
+        forces = list(map(_forces, predicted))
         errors["forces"] = mean_errors([force_errors(test.forces, each) for each in forces])
     return errors
 
@@ -204,7 +204,5 @@ def _pick(
     return [int(place) for place in task.split.pool[picks]]
 
 
-def _forces(label: Label) -> NDArray[np.float64]:
-    if label.forces is None:
-        raise ValueError("expected forces from the potential, got none")
-    return label.forces
+def _forces(labels: Sequence[Label]) -> list[NDArray[np.float64]]:
+    return [label.forces_for("the errors") for label in labels]

@@ -40,14 +40,9 @@ class Bias:
         stress = None
         if label.stress is not None and pull.stress is not None:
             stress = label.stress + tau * pull.stress
-        return Label(label.energy + tau * pull.energy, _forces(label) + tau * _forces(pull), stress)
+        forces = label.forces_for("a bias") + tau * pull.forces_for("a bias")
+        return Label(label.energy + tau * pull.energy, forces, stress)
 
 
 def _size(label: Label) -> float:
-    return float(np.sqrt(np.mean(np.square(_forces(label)))))
-
-
-def _forces(label: Label) -> np.ndarray:
-    if label.forces is None:
-        raise ValueError("expected forces to bias, got an energy only")
-    return label.forces
+    return float(np.sqrt(np.mean(np.square(label.forces_for("a bias")))))

@@ -37,6 +37,23 @@ class Label:
         labelled.calc = SinglePointCalculator(labelled, **{k: v for k, v in results.items() if v is not None})
         return labelled
 
+    def forces_for(self, purpose: str) -> NDArray[np.float64]:
+        """Forces, where there have to be some.
+
+        Parameters
+        ----------
+        purpose
+            What they are needed for.
+
+        Raises
+        ------
+        ValueError
+            If there are none; says what for.
+        """
+        if self.forces is None:
+            raise ValueError(f"expected forces for {purpose}, got a label with an energy only")
+        return self.forces
+
 
 def label_of(atoms: Atoms) -> Label:
     """Label a structure carries.

@@ -119,5 +119,5 @@ class TestEvaluated:
         with pytest.raises(ValueError, match="without an energy"):
             self.evaluate("MAXDIAG + AE(E)", committee)
         energy_only = [Label(1.0).attach(atoms) for atoms in self.structures]
-        with pytest.raises(ValueError, match="labelled with forces"):
+        with pytest.raises(ValueError, match=r"forces for AE\(F\)"):
             self.evaluate("MAXDIAG + AE(F)", committee, energy_only)

@@ -109,3 +109,10 @@ def test_buckets_hold_and_waste_little(bits):
 
 def test_an_empty_structure_is_kept_apart():
     assert not has_label(Atoms())
+
+
+def test_forces_that_are_needed_are_there_or_missed_by_name():
+    forces = np.ones((2, 3))
+    assert Label(1.0, forces).forces_for("QBC(F)") is forces
+    with pytest.raises(ValueError, match=r"forces for QBC\(F\), got a label with an energy only"):
+        Label(1.0).forces_for("QBC(F)")
