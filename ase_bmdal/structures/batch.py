@@ -5,6 +5,7 @@ no mask: a padded atom has species -1, whose one-hot vector is zero; a padded pa
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar, overload
@@ -222,7 +223,16 @@ def batches(
     """
     if isinstance(structures, Remembered):
         return structures.batches(elements, cutoff, dtype, atoms_per_batch)
-    return _lay_out(structures, elements, cutoff, dtype, atoms_per_batch)
+    return _ahead(_lay_out(structures, elements, cutoff, dtype, atoms_per_batch))
+
+
+def _ahead(laid_out: Iterator[LaidOut]) -> Iterator[LaidOut]:
+    """Have the next batch laid out while the last one is computed with."""
+    with ThreadPoolExecutor(1) as helper:
+        coming = helper.submit(next, laid_out, None)
+        while (found := coming.result()) is not None:
+            coming = helper.submit(next, laid_out, None)
+            yield found
 
 
 def _lay_out(

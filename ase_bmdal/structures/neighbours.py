@@ -1,12 +1,14 @@
 """Neighbours of every atom, in a dense table."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import vesin
 from ase import Atoms
 from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+MANY_ATOMS = 1000  # from which on threads are worth starting
 
 
 @dataclass(frozen=True)
@@ -117,14 +119,27 @@ def _spans(atoms: Atoms) -> bool:
     )
 
 
-def _pairs(atoms: Atoms, cutoff: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    whole = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell.complete(), pbc=atoms.pbc)
-    i, j, image = vesin.ase_neighbor_list("ijS", whole, cutoff)
-    i, j, image = i.astype(np.int64), j.astype(np.int64), image.astype(np.int32)
-    order = np.lexsort((*image.T[::-1], j, i))
+def _pairs(atoms: Atoms, cutoff: float) -> tuple[Integers, Integers, Integers]:
+    """Both atoms of every pair and the image of the second, in order."""
+    n_threads = 1 if len(atoms) < MANY_ATOMS else 0  # all cores
+    search = vesin.NeighborList(cutoff=cutoff, full_list=True, n_threads=n_threads)
+    cell = atoms.cell.complete().array if atoms.pbc.any() else atoms.cell.array
+    i, j, image = search.compute(atoms.positions, cell, atoms.pbc, "ijS")
+    i, j, image = i.astype(np.int64), j.astype(np.int64), image.astype(np.int64)
+    order = _order(i, j, image)
     return i[order], j[order], image[order]
 
 
-def _reverse_pairs(i: NDArray[Any], j: NDArray[Any], image: NDArray[Any]) -> NDArray[np.int64]:
-    """For pairs sorted by (i, j, image): the index of (j, i, -image)."""
-    return np.lexsort((*-image.T[::-1], i, j))
+def _reverse_pairs(i: Integers, j: Integers, image: Integers) -> Integers:
+    """For pairs in order: the index of (j, i, -image)."""
+    return _order(j, i, -image)
+
+
+def _order(i: Integers, j: Integers, image: Integers) -> Integers:
+    """What sorts by (i, j, image): one number for each pair takes a fifth of the time of sorting by five."""
+    low = image.min(axis=0, initial=0)
+    n_images = image.max(axis=0, initial=0) - low + 1
+    key = i * (i.max(initial=0) + 1) + j  # as many different j as i: each pair is there twice
+    for axis in range(3):
+        key = key * n_images[axis] + (image[:, axis] - low[axis])
+    return np.argsort(key, kind="stable")
