@@ -28,15 +28,15 @@ class SkinnedNeighbours:
     def hold_for(self, atoms: Atoms) -> bool:
         """Whether the table still holds every pair within the cutoff.
 
-        A pair vector changes by at most twice the largest displacement plus the largest change of an image.
+        A pair vector changes by at most the two largest displacements plus the largest change of an image.
         Positions that are not finite never hold.
         """
         old = self.atoms
         if len(atoms) != len(old) or (atoms.numbers != old.numbers).any() or (atoms.pbc != old.pbc).any():
             return False
-        moved = np.sqrt(((atoms.positions - old.positions) ** 2).sum(axis=1).max())
+        moved = np.sort(np.linalg.norm(atoms.positions - old.positions, axis=1))[-2:].sum()
         stretched = 0.0
         change = atoms.cell.array - old.cell.array
         if change.any():
             stretched = float(np.linalg.norm(self.table.image @ change, axis=-1).max())
-        return bool(2 * moved + stretched <= self.skin)
+        return bool(moved + stretched <= self.skin)

@@ -101,12 +101,18 @@ def test_a_skin_does_not_hold_for_another_structure():
         assert not kept.hold_for(other)
 
 
-def test_a_skin_is_used_up_by_half_of_it():
+def test_a_skin_is_used_up_by_one_atom_or_by_two_together():
     atoms = GEOMETRIES["crystal"]
     kept = SkinnedNeighbours.of(atoms, CUTOFF, 0.5)
-    for moved, holds in [(0.249, True), (0.251, False)]:
+    for first, second, holds in [
+        (0.499, 0, True),
+        (0.501, 0, False),
+        (0.3, 0.199, True),
+        (0.3, 0.201, False),
+    ]:
         other = atoms.copy()
-        other.positions[0, 0] += moved
+        other.positions[0, 0] += first
+        other.positions[1, 1] -= second
         assert kept.hold_for(other) == holds
 
 
