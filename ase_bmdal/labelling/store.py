@@ -158,6 +158,25 @@ class LabelStore:
             row = self._row(database, id)
             _write(database, _atoms(row), row.key_value_pairs, dict(row.data), record=record, id=id)
 
+    def predict(self, predictions: Mapping[int, Prediction]) -> None:
+        """Note what a model that was not trained on them says of some structures, in one commit.
+
+        Parameters
+        ----------
+        predictions
+            By number of the row; as in `add`.
+
+        Raises
+        ------
+        StoreError
+            If they cannot be written; the store is then unchanged.
+        """
+        with self._database() as database:
+            for id, prediction in predictions.items():
+                row = self._row(database, id)
+                data = dict(row.data) | {"prediction": dict(prediction)}
+                _write(database, _atoms(row), row.key_value_pairs, data, record=None, id=id)
+
     def pending(self) -> list[tuple[int, Atoms]]:
         """Structures without an outcome, with their numbers."""
         return [(row.id, row.atoms) for row in self.rows("pending")]

@@ -95,6 +95,11 @@ class Labels:
         done = {row.id for row in self.done}
         return [id in done for id in ids]
 
+    def predict(self, predictions: Mapping[int, Mapping[str, Any]]) -> None:
+        """Note what a model that was not trained on them says of some labels, by number."""
+        self._store.predict(predictions)
+        self._read()
+
     def finish_pending(self, limit: int | None) -> int | None:
         """Compute what was begun and never finished, of it at most so many.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_bmdal.acquisition.calibration import adapted_factor, conformal_factor, coverage, ratios
@@ -12,6 +13,7 @@ from ase_bmdal.features.gradient_features import atomic_features
 from ase_bmdal.kernels import GPPosterior
 from ase_bmdal.labelling.store import StoredLabel
 from ase_bmdal.potential.gmnn import GMNN, Potential
+from ase_bmdal.potential.moving import MovingStructure
 from ase_bmdal.potential.uncertainty import Raw, Uncertainty
 from ase_bmdal.structures.labels import Label
 
@@ -22,6 +24,19 @@ NOVEL = 2.0  # a tolerance that sets itself, in units of the largest bound of th
 FLOOR = 5.0  # smallest tolerance that sets itself, in units of the mean error that ends learning
 
 
+def predictions(model: Potential, structures: Sequence[Atoms]) -> list[dict[str, Any]]:
+    """What a potential says of structures, with its uncertainty, as the label store keeps it."""
+    moving = MovingStructure()
+    found = [moving.predict(model, atoms) for atoms in structures]
+    kind = {"n_models": len(model.members)}
+    return [as_data(each.label, each.raw, model.uncertainty) | kind for each in found]
+
+
+def comparable(rows: Sequence[StoredLabel], n_models: int) -> list[StoredLabel]:
+    """Labels whose raw uncertainty, if any, is of the same kind: GP(LL) and a committee have different units."""
+    return [row for row in rows if row.prediction.get("n_models", n_models) == n_models]
+
+
 def as_data(label: Label, raw: Raw, uncertainty: Uncertainty | None) -> dict[str, Any]:
     """A prediction as the label store keeps it, with its raw uncertainty and, if they are known, its bounds."""
     data = {name: value for name, value in vars(label).items() if value is not None}
@@ -30,6 +45,30 @@ def as_data(label: Label, raw: Raw, uncertainty: Uncertainty | None) -> dict[str
     if uncertainty and uncertainty.is_calibrated:
         data |= {"forces_uncertainty": uncertainty.force_bounds(raw)}
     return data
+
+
+def rehearsal(rows: Sequence[StoredLabel]) -> tuple[list[StoredLabel], list[StoredLabel]]:
+    """Part the first labels of a run into those to learn from and those to find out how wrong the forces are.
+
+    Parameters
+    ----------
+    rows
+        Labels.
+
+    Returns
+    -------
+    tuple
+        Labels to train on, and every second label, but not more than 20, evenly spread; without those that hold an
+        element which the others do not. No labels if there are predictions already, or one has no forces.
+    """
+    if any(row.prediction for row in rows) or not all("forces" in row.atoms.calc.results for row in rows):
+        return [], []
+    n_unseen = min(len(rows) // 2, RECENT)
+    chosen = {(k + 1) * len(rows) // n_unseen - 1 for k in range(n_unseen)}
+    known = [row for index, row in enumerate(rows) if index not in chosen]
+    elements = {z for row in known for z in row.atoms.numbers}
+    unseen = [rows[index] for index in sorted(chosen) if elements.issuperset(rows[index].atoms.numbers)]
+    return known, unseen
 
 
 def fit_uncertainty(model: Potential, rows: Sequence[StoredLabel], trust: Trust) -> Uncertainty:
@@ -48,7 +87,7 @@ def fit_uncertainty(model: Potential, rows: Sequence[StoredLabel], trust: Trust)
     if isinstance(model, GMNN):
         features = atomic_features(model, [row.atoms for row in rows], "LL")
         posterior = GPPosterior(np.concatenate(features)).matrix.astype(model.settings.dtype)
-    by_round = _predicted(rows)
+    by_round = _predicted(comparable(rows, len(model.members)))
     last_two = [row for number in list(by_round)[-2:] for row in by_round[number]]
     known = [row for each in by_round.values() for row in each][-max(RECENT, len(last_two)) :]
     before = [each for each in map(observed_coverage, by_round.values()) if each is not None]
