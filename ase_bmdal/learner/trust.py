@@ -87,18 +87,52 @@ def fit_uncertainty(model: Potential, rows: Sequence[StoredLabel], trust: Trust)
     if isinstance(model, GMNN):
         features = atomic_features(model, [row.atoms for row in rows], "LL")
         posterior = GPPosterior(np.concatenate(features)).matrix.astype(model.settings.dtype)
-    by_round = _predicted(comparable(rows, len(model.members)))
-    last_two = [row for number in list(by_round)[-2:] for row in by_round[number]]
-    known = [row for each in by_round.values() for row in each][-max(RECENT, len(last_two)) :]
-    before = [each for each in map(observed_coverage, by_round.values()) if each is not None]
-    forces = [ratios(force_errors(row), row.prediction["raw_forces"]) for row in known]
-    energies = [ratios(_energy_error(row), row.prediction["raw_energy"]) for row in known]
+    known = comparable(rows, len(model.members))
+    energies = [ratios(_energy_error(row), row.prediction["raw_energy"]) for row in _recent(known)]
     return Uncertainty(
         posterior,
-        adapted_factor(np.concatenate(forces) if forces else [], trust.probability, before),
+        calibrated(known, trust.probability)[0],
         conformal_factor(energies, trust.probability),
         trust.probability,
     )
+
+
+def calibrated(rows: Sequence[StoredLabel], probability: float) -> tuple[float, dict[int, float]]:
+    """Factor of the bounds on the errors to come, and how bounds of that probability did so far.
+
+    Parameters
+    ----------
+    rows
+        Labels, oldest first.
+    probability
+        With which the bounds shall hold.
+
+    Returns
+    -------
+    tuple
+        The factor, infinite if there are too few errors; and by round the part of the atoms whose force error was
+        within the bound that the rounds before it gave.
+    """
+    factor, covered = np.inf, dict[int, float]()
+    before: list[StoredLabel] = []
+    for number, of_round in _predicted(rows).items():
+        found = _force_ratios(of_round)
+        if np.isfinite(factor):
+            covered[number] = coverage(found, factor)
+        before += of_round
+        factor = adapted_factor(_force_ratios(_recent(before)), probability, covered.values())
+    return factor, covered
+
+
+def _recent(rows: Sequence[StoredLabel]) -> list[StoredLabel]:
+    """Labels that hold a raw uncertainty, of the last two rounds, 20 at least."""
+    by_round = _predicted(rows)
+    n_last = sum(len(by_round[number]) for number in list(by_round)[-2:])
+    return [row for of_round in by_round.values() for row in of_round][-max(RECENT, n_last) :]
+
+
+def _force_ratios(rows: Sequence[StoredLabel]) -> NDArray[np.float64]:
+    return np.concatenate([ratios(force_errors(row), row.prediction["raw_forces"]) for row in rows])
 
 
 def own_tolerance(rows: Sequence[StoredLabel], force_factor: float, small_error: float) -> float | None:

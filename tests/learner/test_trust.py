@@ -10,6 +10,7 @@ from ase_bmdal.features.gradient_features import atomic_features
 from ase_bmdal.kernels import GPPosterior
 from ase_bmdal.labelling.store import StoredLabel
 from ase_bmdal.learner.trust import (
+    calibrated,
     comparable,
     fit_uncertainty,
     largest_bound,
@@ -113,3 +114,13 @@ def test_a_committee_is_not_calibrated_with_what_a_single_network_said():
     rows = [row(0), row(1, raw=1.0), row(2, raw=1.0)]
     rows[1].prediction["n_models"], rows[2].prediction["n_models"] = 1, 3
     assert [each.id for each in comparable(rows, 3)] == [0, 2]
+
+
+def test_coverage_is_what_bounds_of_that_probability_would_have_had():
+    """Whatever bounds were given: a run may be taken up with another probability."""
+    rows = [row(n, round=1 + n // 20, error=0.1 * (1 + n % 20), raw=1.0, bound=9.0) for n in range(40)]
+    factor, covered = calibrated(rows[:20], 0.9)
+    assert (factor, covered) == (conformal_factor([0.1 * n for n in range(1, 21)] + [0.0] * 60, 0.9), {})
+    _, covered = calibrated(rows, 0.9)
+    assert covered == {2: pytest.approx(0.9, abs=0.02)}
+    assert calibrated(rows[:1], 0.95) == (np.inf, {})
