@@ -120,7 +120,8 @@ def calibrated(rows: Sequence[StoredLabel], probability: float) -> tuple[float, 
         if np.isfinite(factor):
             covered[number] = coverage(found, factor)
         before += of_round
-        factor = adapted_factor(_force_ratios(_recent(before)), probability, covered.values())
+        recent = _recent(before)
+        factor = adapted_factor(_force_ratios(recent), probability, covered.values(), len(recent))
     return factor, covered
 
 
