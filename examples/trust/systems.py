@@ -11,7 +11,6 @@ from ase.build import bulk, molecule
 from ase.data import covalent_radii
 from ase.io import read, write
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
 from ase_bmdal.common.randomness import stream
 from ase_bmdal.structures.labels import label_of
@@ -61,7 +60,8 @@ class System:
     def dynamics(self, calculator: Any, seed: int, name: str) -> Langevin:
         """Langevin dynamics from the first frame, at its first temperature."""
         atoms, rng = self.structure(), stream(seed, name)
-        MaxwellBoltzmannDistribution(atoms, temperature_K=self.temperatures[0], rng=rng)
+        spread = np.sqrt(units.kB * self.temperatures[0] * atoms.get_masses()[:, None])
+        atoms.set_momenta(spread * rng.standard_normal(atoms.positions.shape))
         atoms.calc = calculator
         dyn = Langevin(
             atoms,
