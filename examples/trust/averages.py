@@ -81,7 +81,7 @@ def learn(system: System, folder: Path, max_labels: int, learning: dict[str, Any
     with OnTheFlyCalculator(system.reference, unfinished, max_labels=max_labels, **learning) as calc:
         dyn = system.dynamics(calc, 0, "learning")
         while calc.learner.is_learning:
-            calc.run(dyn, 100)
+            calc.run(dyn, min(100, system.steps))
     unfinished.rename(folder)
 
 
