@@ -73,6 +73,14 @@ class StoredLabel:
     error_text: str | None = None
     scratch: str | None = None
 
+    @property
+    def is_test(self) -> bool:
+        """Whether the potential of the run predicted it before it was trained on it.
+
+        The first labels have predictions of another potential, which only the bounds are made of.
+        """
+        return self.status == "done" and self.source == "pool" and bool(self.prediction)
+
 
 class LabelStore:
     """Structures and their labels in one file, written by one process.

@@ -155,7 +155,7 @@ def errors_before_training(rows: Sequence[StoredLabel]) -> tuple[float, float, f
         Mean absolute and root-mean-square force error, eV/Å, and mean absolute energy error per atom, eV;
         None if there were no predictions.
     """
-    known = [row for row in rows if row.status == "done" and row.prediction]
+    known = [row for row in rows if row.is_test]
     if not known:
         return None
     forces = np.concatenate(
