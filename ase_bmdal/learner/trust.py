@@ -139,6 +139,8 @@ def _force_ratios(rows: Sequence[StoredLabel]) -> NDArray[np.float64]:
 def own_tolerance(rows: Sequence[StoredLabel], force_factor: float, small_error: float) -> float | None:
     """Twice the largest bound on the labels of the last round, as it was before training on them, eV/Å.
 
+    After first contact the median of its structures counts: the most disturbed may be one that no simulation visits.
+
     A simulation that heats up or leaves a minimum meets a little more than it knows at every step, which is what the
     pool is for. What is twice as unknown as the most unusual frame of the last round cannot wait for it.
 
@@ -154,7 +156,9 @@ def own_tolerance(rows: Sequence[StoredLabel], force_factor: float, small_error:
     by_round = _predicted(rows)
     if not by_round or not np.isfinite(force_factor):
         return None
-    largest = max(np.max(row.prediction["raw_forces"]) for row in by_round[max(by_round)])
+    last = by_round[max(by_round)]
+    each = [float(np.max(row.prediction["raw_forces"])) for row in last]
+    largest = max(each) if last[0].is_test else float(np.median(each))
     return float(max(NOVEL * force_factor * largest, FLOOR * small_error))
 
 

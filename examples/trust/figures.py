@@ -15,9 +15,9 @@ from records import Record, read
 from ase_bmdal.report.figures import save_figure
 
 COLOURS = ("#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito
-NAMES = {"aspirin": "aspirin", "tio2": "TiO2", "silicon": "silicon"} | {
-    f"ethanol-{kelvin}": f"ethanol, {kelvin} K" for kelvin in (300, 500, 800)
-}
+NAMES = {"aspirin": "aspirin", "tio2": "TiO2"}
+NAMES |= {f"ethanol-{kelvin}": f"ethanol, {kelvin} K" for kelvin in (300, 500, 800)}
+NAMES["silicon"] = "silicon, 300 to 3000 K"
 KINDS = {"reference": "GFN2-xTB", "plain": "without a rewind", "rewind": "with a rewind"}
 
 
@@ -92,7 +92,7 @@ def _survival(records: Sequence[Record], systems: Sequence[str]) -> Figure:
     figure = Figure(figsize=(3.2 * len(systems), 3.2), dpi=150, layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(systems), sharey=True))
     for axes, system in zip(panels, systems, strict=True):
-        for trust, colour in ((False, COLOURS[1]), (True, COLOURS[2])):
+        for trust, colour, width in ((False, COLOURS[1], 3.0), (True, COLOURS[2], 1.5)):
             runs = [each for each in records if each["system"] == system and each["trust"] == trust]
             if not runs:
                 continue
@@ -101,12 +101,12 @@ def _survival(records: Sequence[Record], systems: Sequence[str]) -> Figure:
             left = [100 * (1 - k / len(runs)) for k in range(len(ends) + 1)]
             label = f"trust {'on' if trust else 'off'}"
             axes.step(
-                [0, *ends, last], [*left, left[-1]], where="post", color=colour, label=label, linewidth=1.8
+                [0, *ends, last], [*left, left[-1]], where="post", color=colour, label=label, linewidth=width
             )
         axes.set(title=NAMES[system], xlabel="step", ylim=(-4, 104), xlim=(0, None))
         axes.title.set_fontsize(11)
     panels[0].set_ylabel("runs not exploded, %")
-    panels[0].legend(frameon=False, loc="lower left")
+    panels[0].legend(frameon=False, loc="center")
     return figure
 
 

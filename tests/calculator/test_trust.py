@@ -94,7 +94,7 @@ def test_a_doubtful_frame_is_labelled_at_once(watch, run):
 
 
 def test_a_frame_beyond_the_limit_gives_no_forces(watch, run):
-    calc = learning(watch.reference, run, trust=Trust(probability=0.8, force_tolerance=1e-9))
+    calc = learning(watch.reference, run, trust=Trust(probability=0.8, force_tolerance=1e-9), max_rounds=1)
     atoms = copper()
     with pytest.raises(UntrustedError, match=r"atom \d may be wrong by .* more than the limit of 5e-09 eV/Å"):
         walk(atoms, calc, 30)
@@ -133,13 +133,13 @@ class Refusing:
         calc._trigger.judge = self
         self.trigger = calc._trigger
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments, **how):
         self.calls += 1
         if self.calls >= self.at and self.learner.version not in self.versions and len(self.versions) < 2:
             self.versions.add(self.learner.version)
             self.trigger.reason = "made up"
             return "refused"
-        return self.judge(*arguments)
+        return self.judge(*arguments, **how)
 
 
 @pytest.mark.parametrize("kind", ["dynamics", "optimizer"])
@@ -174,7 +174,7 @@ def test_a_run_that_does_not_get_further_ends_with_an_error(watch, run):
     calc = learning(watch.reference, run, trust=Trust(max_rewinds=2), on_event=events.append, pool_size=50)
     dyn = moving(copper(), calc)
     dyn.run(3)
-    calc._trigger.judge = lambda *_: "refused"
+    calc._trigger.judge = lambda *_, **__: "refused"
     calc._trigger.reason = "made up"
     with pytest.raises(UntrustedError, match="went back 2 times"):
         calc.run(dyn, 10)
@@ -206,7 +206,7 @@ def test_what_cannot_be_learned_is_not_tried(watch, run):
     calc = learning(watch.reference, run, max_rounds=0)
     dyn = moving(copper(), calc)
     dyn.run(3)
-    calc._trigger.judge = lambda *_: "refused"
+    calc._trigger.judge = lambda *_, **__: "refused"
     labels = watch.calls
     with pytest.raises(UntrustedError):
         calc.run(dyn, 10)

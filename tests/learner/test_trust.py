@@ -76,6 +76,13 @@ def test_the_tolerance_is_twice_the_largest_bound_of_the_last_round():
     assert own_tolerance(rows, np.inf, 0.02) is None
 
 
+def test_after_first_contact_the_tolerance_does_not_hang_on_one_structure():
+    rows = [
+        replace(row(n, round=0, raw=raw), source="first contact") for n, raw in enumerate([3.0, 5.0, 400.0])
+    ]
+    assert own_tolerance(rows, 0.5, small_error=0.02) == pytest.approx(5.0)
+
+
 def test_coverage_is_counted_on_atoms_that_had_a_bound():
     assert observed_coverage([row(0)]) is None
     assert observed_coverage([row(0), row(1, error=0.1, bound=0.2), row(2, error=0.3, bound=0.2)]) == 7 / 8
