@@ -100,6 +100,8 @@ def fit_uncertainty(model: Potential, rows: Sequence[StoredLabel], trust: Trust)
 def calibrated(rows: Sequence[StoredLabel], probability: float) -> tuple[float, dict[int, float]]:
     """Factor of the bounds on the errors to come, and how bounds of that probability did so far.
 
+    The structures of first contact are disturbed more than any simulation does: they count until there are others.
+
     Parameters
     ----------
     rows
@@ -120,7 +122,8 @@ def calibrated(rows: Sequence[StoredLabel], probability: float) -> tuple[float, 
         if np.isfinite(factor):
             covered[number] = coverage(found, factor)
         before += of_round
-        recent = _recent(before)
+        own = _recent([row for row in before if row.is_test])
+        recent = own if np.isfinite(conformal_factor(_force_ratios(own), probability)) else _recent(before)
         factor = adapted_factor(_force_ratios(recent), probability, covered.values(), len(recent))
     return factor, covered
 
@@ -133,7 +136,8 @@ def _recent(rows: Sequence[StoredLabel]) -> list[StoredLabel]:
 
 
 def _force_ratios(rows: Sequence[StoredLabel]) -> NDArray[np.float64]:
-    return np.concatenate([ratios(force_errors(row), row.prediction["raw_forces"]) for row in rows])
+    found = [ratios(force_errors(row), row.prediction["raw_forces"]) for row in rows]
+    return np.concatenate(found) if found else np.empty(0)
 
 
 def own_tolerance(rows: Sequence[StoredLabel], force_factor: float, small_error: float) -> float | None:
