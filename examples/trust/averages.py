@@ -28,6 +28,9 @@ LEARNING = {
     "executor": "in-process",
     "on_event": lambda _: None,
 }
+SIMULATING = LEARNING | {
+    "pool_interval": 600
+}  # the pool is hardly ever full: little is learned without a reason
 EQUILIBRATION = 0.2  # part of the steps
 SPACING = 10  # steps between samples
 BINS = np.linspace(0.8, 5.0, 85)  # Å
@@ -86,7 +89,7 @@ def learn(system: System, folder: Path, max_labels: int, learning: dict[str, Any
 
 
 def run_one(
-    system: System, kind: str, seed: int, learned: Path, work: Path, learning: dict[str, Any] = LEARNING
+    system: System, kind: str, seed: int, learned: Path, work: Path, learning: dict[str, Any] = SIMULATING
 ) -> Record:
     """One simulation."""
     if kind == "reference":
