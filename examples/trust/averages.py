@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from records import Record, append, commit, is_done, read
+from records import Record, append, commit, is_done, read, refuse_if_stopped
 from systems import SYSTEMS, System
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -28,9 +28,7 @@ LEARNING = {
     "executor": "in-process",
     "on_event": lambda _: None,
 }
-SIMULATING = LEARNING | {
-    "pool_interval": 600
-}  # the pool is hardly ever full: little is learned without a reason
+SIMULATING = LEARNING | {"pool_interval": 600}  # little is learned without a reason
 EQUILIBRATION = 0.2  # part of the steps
 SPACING = 10  # steps between samples
 BINS = np.linspace(0.8, 5.0, 85)  # Å
@@ -84,7 +82,9 @@ def learn(system: System, folder: Path, max_labels: int, learning: dict[str, Any
     with OnTheFlyCalculator(system.reference, unfinished, max_labels=max_labels, **learning) as calc:
         dyn = system.dynamics(calc, 0, "learning")
         while calc.learner.is_learning:
+            planned = dyn.nsteps + min(100, system.steps)
             calc.run(dyn, min(100, system.steps))
+            refuse_if_stopped(dyn.nsteps == planned)
     unfinished.rename(folder)
 
 
@@ -108,6 +108,7 @@ def run_one(
         if kind == "rewind":
             dyn.attach(Accident(dyn, int((1 + EQUILIBRATION) / 2 * system.steps)))
         calc.run(dyn, system.steps)
+        refuse_if_stopped(dyn.nsteps == system.steps)
         labels = len(calc.learner._labels.done)
     shutil.rmtree(folder)
     rewinds = dyn.atoms.info.get("rewinds", 0)

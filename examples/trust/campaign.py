@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from records import Record, append, commit, is_done, read
+from records import Record, append, commit, is_done, read, refuse_if_stopped
 from systems import SYSTEMS, ExplodedError, System, Watch
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -72,6 +72,7 @@ def run_one(
         dyn.attach(Watch(system, dyn))
         dyn.attach(sampler)
         record |= _outcome(lambda: (calc.run if trust else _plain)(dyn, system.steps))
+        refuse_if_stopped(record["outcome"] != "completed" or dyn.nsteps == system.steps)
         record |= {"steps": dyn.nsteps, "rewinds": dyn.atoms.info.get("rewinds", 0)}
         rows = calc.learner._labels.rows
         record |= _learned(rows)

@@ -26,6 +26,12 @@ def is_done(records: list[Record], **key: Any) -> bool:
     return any(all(record.get(name) == value for name, value in key.items()) for record in records)
 
 
+def refuse_if_stopped(is_whole: bool) -> None:
+    """End the program if SIGTERM has stopped a simulation: half a run is no result."""
+    if not is_whole:
+        raise SystemExit("stopped; start again to go on")
+
+
 def commit() -> str:
     """Commit of the working tree this file is in, with a + if something in it was changed."""
 
