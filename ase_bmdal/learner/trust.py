@@ -100,7 +100,7 @@ def fit_uncertainty(model: Potential, rows: Sequence[StoredLabel], trust: Trust)
 def calibrated(rows: Sequence[StoredLabel], probability: float) -> tuple[float, dict[int, float]]:
     """Factor of the bounds on the errors to come, and how bounds of that probability did so far.
 
-    The structures of first contact are disturbed more than any simulation does: they count until there are others.
+    The structures of first contact are disturbed more than any simulation does: they count until there are ten others.
 
     Parameters
     ----------
@@ -123,7 +123,8 @@ def calibrated(rows: Sequence[StoredLabel], probability: float) -> tuple[float, 
             covered[number] = coverage(found, factor)
         before += of_round
         own = _recent([row for row in before if row.is_test])
-        recent = own if np.isfinite(conformal_factor(_force_ratios(own), probability)) else _recent(before)
+        enough = len(own) >= RECENT // 2 and np.isfinite(conformal_factor(_force_ratios(own), probability))
+        recent = own if enough else _recent(before)
         factor = adapted_factor(_force_ratios(recent), probability, covered.values(), len(recent))
     return factor, covered
 

@@ -195,6 +195,9 @@ def _calibration_figure(lines: Lines) -> Figure:
 def averages(records: Sequence[Record], out: Path) -> None:
     """Mean energies and radial distributions."""
     by_kind = {kind: [each for each in records if each["kind"] == kind] for kind in KINDS}
+    if min(map(len, by_kind.values())) < 2:
+        print("too few runs yet\n")
+        return
     head = ("", "runs", "rewinds", "mean potential energy, eV", "less that of GFN2-xTB, meV")
     zero = [each["mean_energy"] for each in by_kind["reference"]]
     rows = []

@@ -85,9 +85,10 @@ def test_after_first_contact_the_tolerance_does_not_hang_on_one_structure():
 
 def test_errors_of_first_contact_count_until_there_are_others():
     first = [replace(row(n, round=0, error=50.0, raw=1.0), source="first contact") for n in range(5)]
+    own = [row(n, round=1, error=1.0, raw=1.0) for n in range(5, 15)]
     assert calibrated(first, 0.8)[0] == 50.0
-    assert calibrated([*first, row(5, round=1, error=1.0, raw=1.0)], 0.8)[0] == 1.0
-    assert calibrated([*first, row(5, round=1, error=1.0, raw=1.0)], 0.9)[0] == 50.0
+    assert calibrated([*first, *own[:9]], 0.95)[0] == 50.0
+    assert calibrated([*first, *own], 0.95)[0] == 1.0
 
 
 def test_coverage_is_counted_on_atoms_that_had_a_bound():
