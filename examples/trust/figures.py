@@ -187,7 +187,8 @@ def _calibration_figure(lines: Lines) -> Figure:
     right.set(
         xlabel="round with bounds", ylabel="observed, %", title="Nominal 95 %, by round", ylim=(None, 101)
     )
-    right.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axis in (right.xaxis, right.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     left.legend(frameon=False, fontsize=9, loc="upper left")
     return figure
 
