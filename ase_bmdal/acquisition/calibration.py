@@ -52,7 +52,9 @@ def conformal_factor(found: ArrayLike, probability: float) -> float:
     return float(ordered[rank - 1]) if rank <= len(ordered) else math.inf
 
 
-def adapted_factor(found: ArrayLike, probability: float, before: Iterable[float]) -> float:
+def adapted_factor(
+    found: ArrayLike, probability: float, before: Iterable[float], n_structures: int | None = None
+) -> float:
     """`conformal_factor` for a simulation that moves on, so that old errors understate or overstate the next ones.
 
     It asks for a higher quantile after rounds whose errors exceeded their bounds too often, and for a lower one after
@@ -64,6 +66,9 @@ def adapted_factor(found: ArrayLike, probability: float, before: Iterable[float]
         As there.
     before
         Coverage in each round so far, oldest first.
+    n_structures
+        That the ratios are of. With so few that structures as a whole would give no bound, less than 19 for 95 %, the
+        largest ratio is taken: however many atoms they have, the errors of these are alike. None for enough.
 
     Returns
     -------
@@ -73,6 +78,8 @@ def adapted_factor(found: ArrayLike, probability: float, before: Iterable[float]
     factor, level = conformal_factor(found, probability), probability
     for each in before:
         level = min(1.0, max(0.5 * probability, level + RATE * (probability - each)))
+    if n_structures is not None and math.ceil((n_structures + 1) * probability) > n_structures:
+        level = 1.0
     n = np.size(found)
     return factor if math.isinf(factor) else conformal_factor(found, min(level, n / (n + 1)))
 

@@ -24,7 +24,8 @@ class Trust:
         False trusts all.
     force_tolerance
         A frame on which the force error of an atom may exceed this bound, eV/Å, starts a round at once. None takes
-        twice the largest bound among the labels of the last round, as it was before training on them.
+        twice the largest bound among the labels of the last round, as it was before training on them; after first
+        contact twice the median of the largest bounds of its structures.
     refuse
         Beyond so many tolerances forces are not handed out: the simulation goes back, or stops.
     probability
@@ -70,8 +71,13 @@ class Trigger:
         self._calls = trust.cool_down
         self.reason = ""
 
-    def judge(self, raw: Raw, uncertainty: Uncertainty | None, tolerance: float | None) -> Verdict:
-        """Whether to go on with these forces, to learn first, or not to use them; `reason` says why."""
+    def judge(
+        self, raw: Raw, uncertainty: Uncertainty | None, tolerance: float | None, *, can_learn: bool = False
+    ) -> Verdict:
+        """Whether to go on with these forces, to learn first, or not to use them; `reason` says why.
+
+        Until a first frame is trusted there is nowhere to go back to: as long as it can learn, it learns instead.
+        """
         self.reason = ""
         if not self._trust.enabled:
             return "trusted"
@@ -87,7 +93,8 @@ class Trigger:
         worst = int(bounds.argmax())
         if bounds[worst] <= tolerance:
             return "trusted"
-        limit = self._trust.refuse * tolerance
+        must_learn = can_learn and self.last_trusted is None
+        limit = math.inf if must_learn else self._trust.refuse * tolerance
         self.reason = (
             f"the force on atom {worst} may be wrong by {bounds[worst]:.2g} eV/Å "
             f"(probability {uncertainty.probability:.0%}), "

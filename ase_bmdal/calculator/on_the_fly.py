@@ -313,7 +313,10 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             raise RuntimeError("expected a potential, the learner has none")
         biased = bool(self._bias.strength) and self.learner.is_learning and model.uncertainty is not None
         label, raw, pull = self._moving.predict(model, self.atoms, pulled=biased)
-        self._verdict = self._trigger.judge(raw, model.uncertainty, self.learner.tolerance)
+        learner = self.learner
+        self._verdict = self._trigger.judge(
+            raw, model.uncertainty, learner.tolerance, can_learn=learner.is_learning
+        )
         if self._verdict == "refused":
             raise UntrustedError(self._trigger.reason)
         self.results = results_of(label, raw, model.uncertainty, self.atoms)

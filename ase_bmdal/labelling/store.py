@@ -73,6 +73,14 @@ class StoredLabel:
     error_text: str | None = None
     scratch: str | None = None
 
+    @property
+    def is_test(self) -> bool:
+        """Whether the potential of the run predicted it before it was trained on it.
+
+        The first labels have predictions of another potential, which only the bounds are made of.
+        """
+        return self.status == "done" and self.source == "pool" and bool(self.prediction)
+
 
 class LabelStore:
     """Structures and their labels in one file, written by one process.
@@ -157,6 +165,25 @@ class LabelStore:
         with self._database() as database:
             row = self._row(database, id)
             _write(database, _atoms(row), row.key_value_pairs, dict(row.data), record=record, id=id)
+
+    def predict(self, predictions: Mapping[int, Prediction]) -> None:
+        """Note what a model that was not trained on them says of some structures, in one commit.
+
+        Parameters
+        ----------
+        predictions
+            By number of the row; as in `add`.
+
+        Raises
+        ------
+        StoreError
+            If they cannot be written; the store is then unchanged.
+        """
+        with self._database() as database:
+            for id, prediction in predictions.items():
+                row = self._row(database, id)
+                data = dict(row.data) | {"prediction": dict(prediction)}
+                _write(database, _atoms(row), row.key_value_pairs, data, record=None, id=id)
 
     def pending(self) -> list[tuple[int, Atoms]]:
         """Structures without an outcome, with their numbers."""

@@ -95,6 +95,11 @@ class Labels:
         done = {row.id for row in self.done}
         return [id in done for id in ids]
 
+    def predict(self, predictions: Mapping[int, Mapping[str, Any]]) -> None:
+        """Note what a model that was not trained on them says of some labels, by number."""
+        self._store.predict(predictions)
+        self._read()
+
     def finish_pending(self, limit: int | None) -> int | None:
         """Compute what was begun and never finished, of it at most so many.
 
@@ -150,7 +155,7 @@ def errors_before_training(rows: Sequence[StoredLabel]) -> tuple[float, float, f
         Mean absolute and root-mean-square force error, eV/Å, and mean absolute energy error per atom, eV;
         None if there were no predictions.
     """
-    known = [row for row in rows if row.status == "done" and row.prediction]
+    known = [row for row in rows if row.is_test]
     if not known:
         return None
     forces = np.concatenate(

@@ -27,9 +27,8 @@ from ase_bmdal.learner.labels import Labels, errors_before_training
 from ase_bmdal.learner.models import Models
 from ase_bmdal.learner.origin import check_origin, origin_of
 from ase_bmdal.learner.settings import LearnerSettings
-from ase_bmdal.learner.trust import as_data, observed_coverage, own_tolerance
+from ase_bmdal.learner.trust import comparable, observed_coverage, own_tolerance, predictions
 from ase_bmdal.potential.gmnn import Potential
-from ase_bmdal.potential.moving import MovingStructure
 from ase_bmdal.structures.labels import Label, has_label, labels_of
 from ase_bmdal.structures.neighbours import check_geometry
 
@@ -128,9 +127,8 @@ class Learner:
         if not self.settings.trust.enabled or uncertainty is None or not uncertainty.is_calibrated:
             return None
         if self._tolerance is None or self._tolerance[0] != self.version:
-            own = own_tolerance(
-                self._labels.done, uncertainty.force_factor, self.settings.convergence.force_mae
-            )
+            rows = comparable(self._labels.done, self.settings.combination.n_models)
+            own = own_tolerance(rows, uncertainty.force_factor, self.settings.convergence.force_mae)
             self._tolerance = self.version, self.settings.trust.force_tolerance or own
         return self._tolerance[1]
 
@@ -333,16 +331,15 @@ class Learner:
             labelled += [index for index, good in zip(picks, succeeded, strict=True) if good]
 
     def _predictions(self, frames: Sequence[Atoms]) -> list[dict[str, Any]]:
-        model = self.model
-        if model is None:
+        if self.model is None:
             raise RuntimeError("expected a potential to predict with")
-        moving = MovingStructure()
-        found = [moving.predict(model, frame) for frame in frames]
-        return [as_data(each.label, each.raw, model.uncertainty) for each in found]
+        return predictions(self.model, frames)
 
     def _train(self, number: int, pool: int, why: str) -> None:
         reason = self.reason_to_finish = reason_to_finish(self.settings, self._labels)
         with self._timing("train"):
+            if self.settings.trust.enabled and self.model is None:
+                self._labels.predict(self._models.rehearse(self._labels.done))
             self._models.train(self._labels.done, number, final=reason is not None)
         report = self._summary(number, pool, why)
         self._models.keep(number, asdict(report))

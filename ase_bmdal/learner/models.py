@@ -9,7 +9,7 @@ from ase_bmdal.labelling.store import StoredLabel
 from ase_bmdal.learner.events import Listener, Training
 from ase_bmdal.learner.folder import RunFolder, last_model
 from ase_bmdal.learner.settings import LearnerSettings
-from ase_bmdal.learner.trust import fit_uncertainty
+from ase_bmdal.learner.trust import fit_uncertainty, predictions, rehearsal
 from ase_bmdal.potential.files import read_model, save_model
 from ase_bmdal.potential.fit import Epoch
 from ase_bmdal.potential.gmnn import Potential
@@ -106,6 +106,32 @@ class Models:
         self.calibrate(labels)
         self.version += 1
         self._notes = {"label_ids": [row.id for row in labels], "seed": settings.seed, "final": final}
+
+    def rehearse(self, labels: Sequence[StoredLabel]) -> dict[int, dict[str, Any]]:
+        """Predictions for some of the first labels by a potential trained on the others, by number.
+
+        Without them there would be no bounds until the first round, and the youngest potential is the least to be
+        trusted. It needs them before it is trained on all, from scratch.
+
+        Raises
+        ------
+        TrainingError
+            As `train`.
+        """
+        settings = self._settings
+        known, unseen = rehearsal(labels)
+        if not unseen:
+            return {}
+        model = train(
+            [row.atoms for row in known],
+            seed=int(stream(settings.seed, "rehearsal").integers(2**31)),
+            n_models=settings.combination.n_models,
+            architecture=settings.architecture,
+            training=settings.training,
+        )
+        model = model.with_uncertainty(fit_uncertainty(model, known, settings.trust))
+        found = predictions(model, [row.atoms for row in unseen])
+        return {row.id: prediction for row, prediction in zip(unseen, found, strict=True)}
 
     def calibrate(self, labels: Sequence[StoredLabel]) -> None:
         """Find out how far to trust the current potential, which is trained on these labels."""

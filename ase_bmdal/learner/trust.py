@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_bmdal.acquisition.calibration import adapted_factor, conformal_factor, coverage, ratios
@@ -12,6 +13,7 @@ from ase_bmdal.features.gradient_features import atomic_features
 from ase_bmdal.kernels import GPPosterior
 from ase_bmdal.labelling.store import StoredLabel
 from ase_bmdal.potential.gmnn import GMNN, Potential
+from ase_bmdal.potential.moving import MovingStructure
 from ase_bmdal.potential.uncertainty import Raw, Uncertainty
 from ase_bmdal.structures.labels import Label
 
@@ -22,6 +24,19 @@ NOVEL = 2.0  # a tolerance that sets itself, in units of the largest bound of th
 FLOOR = 5.0  # smallest tolerance that sets itself, in units of the mean error that ends learning
 
 
+def predictions(model: Potential, structures: Sequence[Atoms]) -> list[dict[str, Any]]:
+    """What a potential says of structures, with its uncertainty, as the label store keeps it."""
+    moving = MovingStructure()
+    found = [moving.predict(model, atoms) for atoms in structures]
+    kind = {"n_models": len(model.members)}
+    return [as_data(each.label, each.raw, model.uncertainty) | kind for each in found]
+
+
+def comparable(rows: Sequence[StoredLabel], n_models: int) -> list[StoredLabel]:
+    """Labels whose raw uncertainty, if any, is of the same kind: GP(LL) and a committee have different units."""
+    return [row for row in rows if row.prediction.get("n_models", n_models) == n_models]
+
+
 def as_data(label: Label, raw: Raw, uncertainty: Uncertainty | None) -> dict[str, Any]:
     """A prediction as the label store keeps it, with its raw uncertainty and, if they are known, its bounds."""
     data = {name: value for name, value in vars(label).items() if value is not None}
@@ -30,6 +45,30 @@ def as_data(label: Label, raw: Raw, uncertainty: Uncertainty | None) -> dict[str
     if uncertainty and uncertainty.is_calibrated:
         data |= {"forces_uncertainty": uncertainty.force_bounds(raw)}
     return data
+
+
+def rehearsal(rows: Sequence[StoredLabel]) -> tuple[list[StoredLabel], list[StoredLabel]]:
+    """Part the first labels of a run into those to learn from and those to find out how wrong the forces are.
+
+    Parameters
+    ----------
+    rows
+        Labels.
+
+    Returns
+    -------
+    tuple
+        Labels to train on, and every second label, but not more than 20, evenly spread; without those that hold an
+        element which the others do not. No labels if there are predictions already, or one has no forces.
+    """
+    if any(row.prediction for row in rows) or not all("forces" in row.atoms.calc.results for row in rows):
+        return [], []
+    n_unseen = min(len(rows) // 2, RECENT)
+    chosen = {(k + 1) * len(rows) // n_unseen - 1 for k in range(n_unseen)}
+    known = [row for index, row in enumerate(rows) if index not in chosen]
+    elements = {z for row in known for z in row.atoms.numbers}
+    unseen = [rows[index] for index in sorted(chosen) if elements.issuperset(rows[index].atoms.numbers)]
+    return known, unseen
 
 
 def fit_uncertainty(model: Potential, rows: Sequence[StoredLabel], trust: Trust) -> Uncertainty:
@@ -48,22 +87,64 @@ def fit_uncertainty(model: Potential, rows: Sequence[StoredLabel], trust: Trust)
     if isinstance(model, GMNN):
         features = atomic_features(model, [row.atoms for row in rows], "LL")
         posterior = GPPosterior(np.concatenate(features)).matrix.astype(model.settings.dtype)
-    by_round = _predicted(rows)
-    last_two = [row for number in list(by_round)[-2:] for row in by_round[number]]
-    known = [row for each in by_round.values() for row in each][-max(RECENT, len(last_two)) :]
-    before = [each for each in map(observed_coverage, by_round.values()) if each is not None]
-    forces = [ratios(force_errors(row), row.prediction["raw_forces"]) for row in known]
-    energies = [ratios(_energy_error(row), row.prediction["raw_energy"]) for row in known]
+    known = comparable(rows, len(model.members))
+    energies = [ratios(_energy_error(row), row.prediction["raw_energy"]) for row in _recent(known)]
     return Uncertainty(
         posterior,
-        adapted_factor(np.concatenate(forces) if forces else [], trust.probability, before),
+        calibrated(known, trust.probability)[0],
         conformal_factor(energies, trust.probability),
         trust.probability,
     )
 
 
+def calibrated(rows: Sequence[StoredLabel], probability: float) -> tuple[float, dict[int, float]]:
+    """Factor of the bounds on the errors to come, and how bounds of that probability did so far.
+
+    The structures of first contact are disturbed more than any simulation does: they count until there are ten others.
+
+    Parameters
+    ----------
+    rows
+        Labels, oldest first.
+    probability
+        With which the bounds shall hold.
+
+    Returns
+    -------
+    tuple
+        The factor, infinite if there are too few errors; and by round the part of the atoms whose force error was
+        within the bound that the rounds before it gave.
+    """
+    factor, covered = np.inf, dict[int, float]()
+    before: list[StoredLabel] = []
+    for number, of_round in _predicted(rows).items():
+        found = _force_ratios(of_round)
+        if np.isfinite(factor):
+            covered[number] = coverage(found, factor)
+        before += of_round
+        own = _recent([row for row in before if row.is_test])
+        enough = len(own) >= RECENT // 2 and np.isfinite(conformal_factor(_force_ratios(own), probability))
+        recent = own if enough else _recent(before)
+        factor = adapted_factor(_force_ratios(recent), probability, covered.values(), len(recent))
+    return factor, covered
+
+
+def _recent(rows: Sequence[StoredLabel]) -> list[StoredLabel]:
+    """Labels that hold a raw uncertainty, of the last two rounds, 20 at least."""
+    by_round = _predicted(rows)
+    n_last = sum(len(by_round[number]) for number in list(by_round)[-2:])
+    return [row for of_round in by_round.values() for row in of_round][-max(RECENT, n_last) :]
+
+
+def _force_ratios(rows: Sequence[StoredLabel]) -> NDArray[np.float64]:
+    found = [ratios(force_errors(row), row.prediction["raw_forces"]) for row in rows]
+    return np.concatenate(found) if found else np.empty(0)
+
+
 def own_tolerance(rows: Sequence[StoredLabel], force_factor: float, small_error: float) -> float | None:
     """Twice the largest bound on the labels of the last round, as it was before training on them, eV/Å.
+
+    After first contact the median of its structures counts: the most disturbed may be one that no simulation visits.
 
     A simulation that heats up or leaves a minimum meets a little more than it knows at every step, which is what the
     pool is for. What is twice as unknown as the most unusual frame of the last round cannot wait for it.
@@ -80,7 +161,9 @@ def own_tolerance(rows: Sequence[StoredLabel], force_factor: float, small_error:
     by_round = _predicted(rows)
     if not by_round or not np.isfinite(force_factor):
         return None
-    largest = max(np.max(row.prediction["raw_forces"]) for row in by_round[max(by_round)])
+    last = by_round[max(by_round)]
+    each = [float(np.max(row.prediction["raw_forces"])) for row in last]
+    largest = max(each) if last[0].is_test else float(np.median(each))
     return float(max(NOVEL * force_factor * largest, FLOOR * small_error))
 
 

@@ -45,7 +45,7 @@ class Run:
 
     def predictions_before_training(self) -> ForcePairs | None:
         """Forces predicted before training, beside the reference; None if there are none."""
-        known = [row for row in self.of_status("done") if row.prediction]
+        known = [row for row in self.rows if row.is_test]
         if not known:
             return None
         return ForcePairs(

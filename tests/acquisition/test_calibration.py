@@ -47,6 +47,14 @@ def test_the_factor_grows_after_errors_beyond_their_bounds_and_shrinks_after_too
     assert adapted_factor(found[:5], 0.9, [0.0]) == math.inf
 
 
+def test_few_structures_bound_by_their_largest_ratio_whatever_they_have_of_atoms():
+    found = np.arange(1, 101.0)
+    assert adapted_factor(found, 0.95, [], n_structures=18) == 100.0
+    assert adapted_factor(found, 0.95, [], n_structures=19) == conformal_factor(found, 0.95)
+    assert adapted_factor(found, 0.5, [], n_structures=1) == conformal_factor(found, 0.5)
+    assert adapted_factor(found[:5], 0.95, [], n_structures=1) == math.inf
+
+
 def test_coverage_comes_back_when_errors_drift():
     """Ratios that grow by a quarter in each round, as those of a young potential do."""
     rng, plain, adapted = np.random.default_rng(0), [], []

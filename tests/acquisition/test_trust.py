@@ -36,6 +36,15 @@ def test_what_is_no_number_is_refused():
     assert trigger().judge(raw(math.nan), KNOWN, 1.0) == "refused"
 
 
+def test_while_it_can_learn_a_first_frame_is_not_refused():
+    """There is nowhere to go back to."""
+    watch = trigger()
+    assert watch.judge(raw(99.0), KNOWN, 1.0, can_learn=True) == "doubtful"
+    assert watch.judge(raw(math.nan), KNOWN, 1.0, can_learn=True) == "refused"
+    watch.keep(Atoms("H"), "trusted")
+    assert watch.judge(raw(99.0), KNOWN, 1.0, can_learn=True) == "refused"
+
+
 def test_atoms_that_nearly_touch_are_refused_without_any_bounds():
     watch = trigger()
     assert watch.judge(raw(0.0, closest=0.39), None, None) == "refused"

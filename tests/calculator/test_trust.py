@@ -11,12 +11,13 @@ from ase import units
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import FIRE
 
-from ase_bmdal import GMNNCalculator, Trust
+from ase_bmdal import Convergence, GMNNCalculator, Trust
 from ase_bmdal.common.errors import SimulationStopped, UntrustedError
 from ase_bmdal.learner.events import Ended, Rewound, Round
 from tests.learner.runs import copper, learning, walk
 
 LOOSE = Trust(probability=0.8, force_tolerance=1e6)
+LONG = Convergence(rounds=50)
 
 
 @pytest.fixture
@@ -36,11 +37,11 @@ def moving(atoms, calc, **settings):
     return VelocityVerlet(atoms, 1 * units.fs, **settings)
 
 
-def test_bounds_come_with_the_first_round_and_are_kept(watch, run):
+def test_bounds_come_with_first_contact_and_are_kept(watch, run):
     atoms = copper()
     with learning(watch.reference, run, trust=LOOSE) as calc:
         walk(atoms, calc, 1)
-        assert "forces_uncertainty" not in calc.results
+        assert "forces_uncertainty" in calc.results
         walk(atoms, calc, 30)
         forces, energy = calc.results["forces_uncertainty"], calc.results["energy_uncertainty"]
         assert forces.shape == (4,)
@@ -56,8 +57,8 @@ def test_bounds_come_with_the_first_round_and_are_kept(watch, run):
     atoms.get_forces()
     np.testing.assert_allclose(again.results["forces_uncertainty"], forces, rtol=1e-4)
     covered = [line["coverage"] for line in rounds(run)]
-    assert covered[:2] == [None, None]
-    assert all(0 <= each <= 1 for each in covered[2:])
+    assert covered[0] is None
+    assert all(0 <= each <= 1 for each in covered[1:])
     assert len(covered) > 2
 
 
@@ -78,8 +79,8 @@ def test_a_doubtful_frame_is_labelled_at_once(watch, run):
     strict = Trust(probability=0.8, force_tolerance=1e-9, refuse=1e12, cool_down=3)
     calc = learning(watch.reference, run, trust=strict, pool_size=6)
     atoms = copper()
-    walk(atoms, calc, 6)  # the first pool is full: from here on there are bounds
-    assert [line["reason"] for line in rounds(run)] == ["first contact", "the pool is full"]
+    walk(atoms, calc, 1)
+    assert [line["new_labels"] for line in rounds(run)] == [4, 1]
     walk(atoms, calc, 4, seed=1)
     asked = calc.atoms.positions
     last = rounds(run)[-1]
@@ -93,7 +94,7 @@ def test_a_doubtful_frame_is_labelled_at_once(watch, run):
 
 
 def test_a_frame_beyond_the_limit_gives_no_forces(watch, run):
-    calc = learning(watch.reference, run, trust=Trust(probability=0.8, force_tolerance=1e-9))
+    calc = learning(watch.reference, run, trust=Trust(probability=0.8, force_tolerance=1e-9), max_rounds=1)
     atoms = copper()
     with pytest.raises(UntrustedError, match=r"atom \d may be wrong by .* more than the limit of 5e-09 eV/Å"):
         walk(atoms, calc, 30)
@@ -132,19 +133,19 @@ class Refusing:
         calc._trigger.judge = self
         self.trigger = calc._trigger
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments, **how):
         self.calls += 1
         if self.calls >= self.at and self.learner.version not in self.versions and len(self.versions) < 2:
             self.versions.add(self.learner.version)
             self.trigger.reason = "made up"
             return "refused"
-        return self.judge(*arguments)
+        return self.judge(*arguments, **how)
 
 
 @pytest.mark.parametrize("kind", ["dynamics", "optimizer"])
 def test_a_run_goes_back_learns_and_goes_on(watch, run, kind):
     events = []
-    calc = learning(watch.reference, run, trust=LOOSE, on_event=events.append, pool_size=50, max_rounds=50)
+    calc = learning(watch.reference, run, trust=LOOSE, convergence=LONG, on_event=events.append, pool_size=50)
     atoms = copper(by=0.2)
     dyn = moving(atoms, calc) if kind == "dynamics" else FIRE(atoms, logfile=None)
     atoms.calc = calc
@@ -173,7 +174,7 @@ def test_a_run_that_does_not_get_further_ends_with_an_error(watch, run):
     calc = learning(watch.reference, run, trust=Trust(max_rewinds=2), on_event=events.append, pool_size=50)
     dyn = moving(copper(), calc)
     dyn.run(3)
-    calc._trigger.judge = lambda *_: "refused"
+    calc._trigger.judge = lambda *_, **__: "refused"
     calc._trigger.reason = "made up"
     with pytest.raises(UntrustedError, match="went back 2 times"):
         calc.run(dyn, 10)
@@ -205,7 +206,7 @@ def test_what_cannot_be_learned_is_not_tried(watch, run):
     calc = learning(watch.reference, run, max_rounds=0)
     dyn = moving(copper(), calc)
     dyn.run(3)
-    calc._trigger.judge = lambda *_: "refused"
+    calc._trigger.judge = lambda *_, **__: "refused"
     labels = watch.calls
     with pytest.raises(UntrustedError):
         calc.run(dyn, 10)
@@ -213,7 +214,7 @@ def test_what_cannot_be_learned_is_not_tried(watch, run):
 
 
 def test_a_script_with_its_own_loop_goes_back_too(watch, run):
-    calc = learning(watch.reference, run, trust=LOOSE, pool_size=50)
+    calc = learning(watch.reference, run, trust=LOOSE, convergence=LONG, pool_size=50)
     dyn = moving(copper(), calc)
     dyn.run(1)
     guard = calc.attach(dyn)

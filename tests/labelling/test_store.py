@@ -61,6 +61,25 @@ def test_labels_come_back_bit_for_bit(store):
     assert back == atoms
 
 
+def test_a_prediction_may_come_after_the_label(store):
+    atoms = rattled()[0]
+    atoms.info["note"] = "mine"
+    (id,) = store.add([atoms], round=0, source="first contact")
+    record = label_of(atoms)
+    store.finish(id, record)
+    (before,) = store.rows()
+    store.predict({id: {"energy": 1.5, "raw_forces": np.arange(4.0)}})
+    (after,) = store.rows()
+    assert before.prediction == {}
+    assert after.prediction["energy"] == 1.5
+    assert same_bits(after.prediction["raw_forces"], np.arange(4.0))
+    assert same_bits(after.atoms.get_forces(), record.forces)
+    assert (after.status, after.seconds, after.atoms.info) == ("done", before.seconds, {"note": "mine"})
+    with pytest.raises(StoreError, match="has no row 2"):
+        store.predict({id: {}, 2: {}})
+    assert store.rows()[0].prediction["energy"] == 1.5
+
+
 def test_life_of_a_row(store):
     structures = rattled(3)
     predictions = [{"energy": float(k), "forces": np.full((4, 3), k), "uncertainty": 0.1} for k in range(3)]

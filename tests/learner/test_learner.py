@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.emt import EMT
 
-from ase_bmdal import Convergence, FirstContact
+from ase_bmdal import Convergence, FirstContact, Trust
 from ase_bmdal.common.errors import (
     BatchFailedError,
     LabellingError,
@@ -19,6 +19,7 @@ from ase_bmdal.learner import models
 from ase_bmdal.learner.events import Finished, Round
 from ase_bmdal.learner.learner import Learner
 from ase_bmdal.learner.settings import LearnerSettings
+from ase_bmdal.report.run import read_run
 from tests.builders import random_model
 from tests.learner.runs import copper, labelled, learning, walk
 
@@ -132,6 +133,30 @@ class TestFirstContact:
         watch.fail(0)
         walk(copper(), learning(watch.reference, run, initial=[copper(2), copper(3)]), 1)
         assert [row.source for row in rows(run, "done")] == ["initial"] * 2
+
+
+class TestFirstBounds:
+    def test_another_potential_predicts_every_second_first_label(self, watch, run):
+        calc = learning(watch.reference, run, trust=Trust(probability=0.8))
+        walk(copper(), calc, 1)
+        assert [bool(row.prediction) for row in rows(run)] == [False, True, False, True]
+        assert calc.learner.model.uncertainty.is_calibrated
+        assert calc.learner.tolerance > 0
+        assert log(run)[0]["force_mae"] is None  # no test of this potential
+        assert read_run(run).predictions_before_training() is None
+
+    def test_they_are_there_after_a_restart(self, watch, run):
+        with learning(watch.reference, run, trust=Trust(probability=0.8)) as calc:
+            walk(copper(), calc, 1)
+            before, tolerance = calc.learner.model.uncertainty, calc.learner.tolerance
+        with learning(watch.reference, run, trust=Trust(probability=0.8)) as calc:
+            walk(copper(), calc, 1)
+            assert calc.learner.model.uncertainty.force_factor == before.force_factor
+            assert calc.learner.tolerance == tolerance
+
+    def test_nobody_asks_for_them_without_trust(self, watch, run):
+        walk(copper(), learning(watch.reference, run, trust=Trust(enabled=False)), 1)
+        assert not any(row.prediction for row in rows(run))
 
 
 class TestGivenModel:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -7,7 +9,15 @@ from ase_bmdal.acquisition.calibration import conformal_factor
 from ase_bmdal.features.gradient_features import atomic_features
 from ase_bmdal.kernels import GPPosterior
 from ase_bmdal.labelling.store import StoredLabel
-from ase_bmdal.learner.trust import fit_uncertainty, largest_bound, observed_coverage, own_tolerance
+from ase_bmdal.learner.trust import (
+    calibrated,
+    comparable,
+    fit_uncertainty,
+    largest_bound,
+    observed_coverage,
+    own_tolerance,
+    rehearsal,
+)
 from ase_bmdal.potential.gmnn import Committee
 from tests.builders import random_model
 from tests.learner.runs import copper
@@ -66,8 +76,66 @@ def test_the_tolerance_is_twice_the_largest_bound_of_the_last_round():
     assert own_tolerance(rows, np.inf, 0.02) is None
 
 
+def test_after_first_contact_the_tolerance_does_not_hang_on_one_structure():
+    rows = [
+        replace(row(n, round=0, raw=raw), source="first contact") for n, raw in enumerate([3.0, 5.0, 400.0])
+    ]
+    assert own_tolerance(rows, 0.5, small_error=0.02) == pytest.approx(5.0)
+
+
+def test_errors_of_first_contact_count_until_there_are_others():
+    first = [replace(row(n, round=0, error=50.0, raw=1.0), source="first contact") for n in range(5)]
+    own = [row(n, round=1, error=1.0, raw=1.0) for n in range(5, 15)]
+    assert calibrated(first, 0.8)[0] == 50.0
+    assert calibrated([*first, *own[:9]], 0.95)[0] == 50.0
+    assert calibrated([*first, *own], 0.95)[0] == 1.0
+
+
 def test_coverage_is_counted_on_atoms_that_had_a_bound():
     assert observed_coverage([row(0)]) is None
     assert observed_coverage([row(0), row(1, error=0.1, bound=0.2), row(2, error=0.3, bound=0.2)]) == 7 / 8
     assert largest_bound([row(0), row(1, bound=0.2), row(2, bound=0.3)]) == pytest.approx(0.3)
     assert largest_bound([row(0)]) is None
+
+
+def unpredicted(n):
+    """Labels of first contact."""
+    return [replace(row(number, round=0), prediction={}) for number in range(n)]
+
+
+@pytest.mark.parametrize(("n", "n_unseen"), [(0, 0), (1, 0), (2, 1), (5, 2), (10, 5), (100, 20)])
+def test_every_second_first_label_is_kept_for_the_bounds(n, n_unseen):
+    rows = unpredicted(n)
+    known, unseen = rehearsal(rows)
+    assert len(unseen) == n_unseen
+    assert sorted(each.id for each in known + unseen) == [each.id for each in rows]
+    assert not unseen or unseen[-1].id == n - 1
+
+
+def test_an_element_of_one_label_is_learned_from():
+    rows = unpredicted(10)
+    rows[9].atoms.numbers[0] = 79
+    assert rows[9] not in rehearsal(rows)[1]
+
+
+def test_no_bounds_from_energies_alone_and_none_twice():
+    rows = unpredicted(4)
+    assert rehearsal([*rows, row(5)]) == ([], [])
+    del rows[2].atoms.calc.results["forces"]
+    assert rehearsal(rows) == ([], [])
+
+
+def test_a_committee_is_not_calibrated_with_what_a_single_network_said():
+    rows = [row(0), row(1, raw=1.0), row(2, raw=1.0)]
+    rows[1].prediction["n_models"], rows[2].prediction["n_models"] = 1, 3
+    assert [each.id for each in comparable(rows, 3)] == [0, 2]
+
+
+def test_coverage_is_what_bounds_of_that_probability_would_have_had():
+    """Whatever bounds were given: a run may be taken up with another probability."""
+    rows = [row(n, round=1 + n // 20, error=0.1 * (1 + n % 20), raw=1.0, bound=9.0) for n in range(40)]
+    factor, covered = calibrated(rows[:20], 0.9)
+    assert (factor, covered) == (conformal_factor([0.1 * n for n in range(1, 21)] + [0.0] * 60, 0.9), {})
+    _, covered = calibrated(rows, 0.9)
+    assert covered == {2: pytest.approx(0.9, abs=0.02)}
+    assert calibrated(rows[:1], 0.95) == (np.inf, {})
