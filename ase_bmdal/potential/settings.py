@@ -110,8 +110,8 @@ class TrainingSettings:
     stress_weight: NotNegative = 0.1
 
     def batch_size_for(self, n_structures: int) -> int:
-        """Structures per step: what was asked for, or 2 for a hundred structures and more for more, up to 32."""
-        return self.batch_size or min(32, max(2, n_structures // 50))
+        """Structures per step: what was asked for, or 2 for up to 1500 structures and more for more, up to 32."""
+        return self.batch_size or min(32, max(2, n_structures // 500))
 
     def rates_for(self, with_forces: bool) -> LearningRates:
         """Learning rates that were asked for, or the paper's."""
