@@ -22,9 +22,8 @@ class Compiled:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._traced = tf.function(function, jit_compile=True, autograph=False)
-        self._traced._omit_frequent_tracing_warning = (
-            True  # it counts by line of code; here each shape has a function
-        )
+        # TensorFlow counts traces by line of code; here each shape has a function of its own.
+        self._traced._omit_frequent_tracing_warning = True
         self._known: dict[tuple[Any, ...], tuple[Callable[..., list[tf.Tensor]], Any]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
