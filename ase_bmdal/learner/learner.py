@@ -339,7 +339,7 @@ class Learner:
         reason = self.reason_to_finish = reason_to_finish(self.settings, self._labels)
         with self._timing("train"):
             if self.settings.trust.enabled and self.model is None:
-                self._labels.predict(self._models.rehearse(self._labels.done))
+                self._labels.predict(self._models.rehearse(self._labels.done, number))
             self._models.train(self._labels.done, number, final=reason is not None)
         report = self._summary(number, pool, why)
         self._models.keep(number, asdict(report))

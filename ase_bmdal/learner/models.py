@@ -107,8 +107,8 @@ class Models:
         self.version += 1
         self._notes = {"label_ids": [row.id for row in labels], "seed": settings.seed, "final": final}
 
-    def rehearse(self, labels: Sequence[StoredLabel]) -> dict[int, dict[str, Any]]:
-        """Predictions for some of the first labels by a potential trained on the others, by number.
+    def rehearse(self, labels: Sequence[StoredLabel], number: int) -> dict[int, dict[str, Any]]:
+        """Predictions for some of the first labels by a potential trained on the others, by number of the label.
 
         Without them there would be no bounds until the first round, and the youngest potential is the least to be
         trusted. It needs them before it is trained on all, from scratch.
@@ -128,6 +128,7 @@ class Models:
             n_models=settings.combination.n_models,
             architecture=settings.architecture,
             training=settings.training,
+            on_epoch=lambda epoch: self._report_epoch(number, epoch),
         )
         model = model.with_uncertainty(fit_uncertainty(model, known, settings.trust))
         found = predictions(model, [row.atoms for row in unseen])
