@@ -25,10 +25,11 @@ from tests.learner.runs import copper
 MODEL = random_model([29], hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5)
 
 
-def row(number, round=1, error=0.1, raw=None, bound=None):
-    """A copper cell where the first atom's predicted force is wrong by so much."""
+def row(number, round=1, error=0.1, raw=None, bound=None, force=100.0):
+    """A copper cell where the first atom's predicted force is wrong by so much, and such a force is on the last."""
     atoms = copper(number)
     forces = np.zeros((4, 3))
+    forces[3] = [0, 0, force]
     atoms.calc = SinglePointCalculator(atoms, energy=1.0, forces=forces)
     wrong = forces.copy()
     wrong[0] = [0, error, 0]
@@ -81,6 +82,12 @@ def test_after_first_contact_the_tolerance_does_not_hang_on_one_structure():
         replace(row(n, round=0, raw=raw), source="first contact") for n, raw in enumerate([3.0, 5.0, 400.0])
     ]
     assert own_tolerance(rows, 0.5, small_error=0.02) == pytest.approx(5.0)
+
+
+def test_the_tolerance_is_no_more_than_usual_forces():
+    rows = [row(n, round=n // 3, raw=9.0, force=force) for n, force in enumerate([1, 2, 3, 60, 70])]
+    assert own_tolerance(rows, 100.0, small_error=0.02) == pytest.approx(3.0)
+    assert own_tolerance(rows, 0.1, small_error=0.02) == pytest.approx(1.8)
 
 
 def test_errors_of_first_contact_count_until_there_are_others():
