@@ -26,7 +26,7 @@ class Experiment:
         One learning curve for each pair.
     recipe, warm_epochs
         How the potentials are trained. Most go on from the potential before for a quarter of the epochs, as the
-        calculator does; with smaller batches for fewer, so that a structure is learned from as often.
+        calculator does; with smaller batches, or larger sets, for fewer, so that a structure is learned from as often.
     """
 
     data: str
@@ -103,7 +103,7 @@ QM9 = Experiment(
     batch=250,
     valid=500,
     pool=30000,
-    warm_epochs=75,
+    warm_epochs=38,
     methods=(RND, LCMD),
     seeds=(0,),
 )
