@@ -25,7 +25,8 @@ class Trust:
     force_tolerance
         A frame on which the force error of an atom may exceed this bound, eV/Å, starts a round at once. None takes
         twice the largest bound among the labels of the last round, as it was before training on them; after first
-        contact twice the median of the largest bounds of its structures.
+        contact twice the median of the largest bounds of its structures; in either case not more than the largest
+        force in these labels.
     refuse
         Beyond so many tolerances forces are not handed out: the simulation goes back, or stops.
     probability

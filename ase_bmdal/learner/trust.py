@@ -145,8 +145,8 @@ def own_tolerance(rows: Sequence[StoredLabel], force_factor: float, small_error:
     """Twice the largest bound on the labels of the last round, as it was before training on them, eV/Å.
 
     After first contact the median of its structures counts: the most disturbed may be one that no simulation visits.
-    It is not more than the force on the atom that most is exerted on, in half of all labels: a potential that may be
-    wrong by that knows nothing, however usual its ignorance.
+    It is not more than the largest force in those labels: a potential that may be wrong by that knows nothing,
+    however usual its ignorance.
 
     A simulation that heats up or leaves a minimum meets a little more than it knows at every step, which is what the
     pool is for. What is twice as unknown as the most unusual frame of the last round cannot wait for it.
@@ -166,8 +166,8 @@ def own_tolerance(rows: Sequence[StoredLabel], force_factor: float, small_error:
     last = by_round[max(by_round)]
     each = [float(np.max(row.prediction["raw_forces"])) for row in last]
     largest = max(each) if last[0].is_test else float(np.median(each))
-    forces = np.median([np.linalg.norm(row.atoms.get_forces(), axis=1).max() for row in rows])
-    return float(max(min(NOVEL * force_factor * largest, forces), FLOOR * small_error))
+    strongest = max(np.linalg.norm(row.atoms.get_forces(), axis=1).max() for row in last)
+    return float(max(min(NOVEL * force_factor * largest, strongest), FLOOR * small_error))
 
 
 def observed_coverage(rows: Sequence[StoredLabel]) -> float | None:

@@ -55,7 +55,7 @@ class Dataset:
         how: TrainingSettings,
     ) -> None:
         self._reference, self._settings, self._how = reference, settings, how
-        self._geometries = [Geometry.of(atoms, settings.cutoff) for atoms in structures]
+        self._geometries = Geometry.of_each(structures, settings.cutoff)
         self._labels = [
             replace(label, energy=label.energy - reference.of(atoms))
             for atoms, label in zip(structures, labels, strict=True)

@@ -16,11 +16,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from ase_bmdal.common.errors import UnknownElementError
 from ase_bmdal.structures.buckets import bucket
-from ase_bmdal.structures.neighbours import Neighbours, neighbours
+from ase_bmdal.structures.neighbours import Neighbours, neighbours, neighbours_of_each
 
 Real = TypeVar("Real", bound=np.floating)
 Structures = TypeVar("Structures", bound=Sequence[Atoms])
 LaidOut = tuple[list[int], "Batch"]
+ATOMS_PER_SEARCH = 1000  # as many as stay in the cache
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,26 @@ class Geometry:
         ValueError
             As `neighbours`.
         """
-        table = neighbours(atoms, cutoff)
+        return Geometry._with(neighbours(atoms, cutoff), atoms, cutoff)
+
+    @staticmethod
+    def of_each(structures: Sequence[Atoms], cutoff: float) -> "list[Geometry]":
+        """Find the neighbours of many structures, which for small ones takes a fraction of the time.
+
+        Raises
+        ------
+        ValueError
+            As `neighbours`.
+        """
+        found: list[Geometry] = []
+        for group in _groups(range(len(structures)), structures, ATOMS_PER_SEARCH):
+            some = [structures[index] for index in group]
+            tables = neighbours_of_each(some, cutoff)
+            found += (Geometry._with(table, atoms, cutoff) for table, atoms in zip(tables, some, strict=True))
+        return found
+
+    @staticmethod
+    def _with(table: Neighbours, atoms: Atoms, cutoff: float) -> "Geometry":
         return Geometry(atoms.numbers, table, table.vectors(atoms, padding=2 * cutoff), volume(atoms))
 
     def __len__(self) -> int:
@@ -244,7 +264,7 @@ def _lay_out(
 ) -> Iterator[LaidOut]:
     order = sorted(range(len(structures)), key=lambda index: len(structures[index]))
     for members in _groups(order, structures, atoms_per_batch):
-        geometries = [Geometry.of(structures[index], cutoff) for index in members]
+        geometries = Geometry.of_each([structures[index] for index in members], cutoff)
         shape = Shape.fitting(geometries, bits=1 if len(members) > 1 else 3)
         yield members, assemble(geometries, elements, shape, 2 * cutoff, dtype)
 
@@ -279,7 +299,7 @@ def _symbols(numbers: Sequence[int] | NDArray[np.int64]) -> str:
     return ", ".join(chemical_symbols[number] for number in numbers)
 
 
-def _groups(order: list[int], structures: Sequence[Atoms], limit: int) -> Iterator[list[int]]:
+def _groups(order: Sequence[int], structures: Sequence[Atoms], limit: int) -> Iterator[list[int]]:
     group: list[int] = []
     held = 0
     for index in order:

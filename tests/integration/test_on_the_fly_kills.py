@@ -81,10 +81,23 @@ def write(folder, *, signal_at="none", settings="", before="", after="", epochs=
     (folder / "script.py").write_text(text)
 
 
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running():
+    yield
+    for process in STARTED:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    STARTED.clear()
+
+
 def start(folder, *launcher, **options):
     command = [*launcher, "script.py"] if launcher else [sys.executable, "script.py"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command,
         cwd=folder,
         env=environment,
@@ -94,6 +107,8 @@ def start(folder, *launcher, **options):
         start_new_session=True,
         **options,
     )
+    STARTED.append(process)
+    return process
 
 
 def finish(folder, *launcher):

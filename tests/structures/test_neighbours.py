@@ -5,7 +5,7 @@ from ase.neighborlist import neighbor_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ase_bmdal.structures.neighbours import neighbours
+from ase_bmdal.structures.neighbours import neighbours, neighbours_of_each
 from ase_bmdal.structures.skin import SkinnedNeighbours
 from tests.builders import every_geometry
 
@@ -50,6 +50,21 @@ def test_equal_those_of_ase(name):
     table = neighbours(GEOMETRIES[name], CUTOFF)
     expect_all_pairs(GEOMETRIES[name], table)
     expect_an_involution(table)
+
+
+def test_many_at_once_are_those_of_each():
+    structures = [*GEOMETRIES.values(), *(random_structure(seed, n=1 + seed % 7) for seed in range(30))]
+    spanned = [atoms for atoms in structures if abs(np.linalg.det(atoms.cell.complete().array)) > 8]
+    for atoms, table in zip(spanned, neighbours_of_each(spanned, CUTOFF), strict=True):
+        expect_all_pairs(atoms, table)
+        expect_an_involution(table)
+        width = (alone := neighbours(atoms, CUTOFF)).neighbour.shape[1]
+        vectors = table.vectors(atoms, 9.0)
+        np.testing.assert_array_equal(vectors[:, :width], alone.vectors(atoms, 9.0))
+        np.testing.assert_array_equal(
+            vectors[:, width:], np.broadcast_to([9.0, 0, 0], vectors[:, width:].shape)
+        )
+    assert neighbours_of_each([], CUTOFF) == []
 
 
 @settings(max_examples=60, deadline=None)
