@@ -95,7 +95,7 @@ def _per_atom(
 def _compiled(settings: ModelSettings, shape: Shape) -> Any:
     @compiled
     def run(parameters: Parameters, arrays: Arrays, chosen: Projections | None) -> tf.Tensor:
-        network = atomic_network(parameters, arrays, settings)
+        network = atomic_network(parameters, arrays.surroundings, settings)
         if chosen is None:
             values = last_layer(network)
         else:

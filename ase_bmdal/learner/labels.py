@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -115,8 +116,15 @@ class Labels:
         self._compute([row.id for row in pending], [row.atoms for row in pending], number)
         return number
 
-    def refuse_if_all_failed(self, number: int) -> None:
+    def refuse_if_all_failed(self, number: int, in_a_row: int = 1) -> None:
         """Stop if a round brought failures and not one label.
+
+        Parameters
+        ----------
+        number
+            Of the round.
+        in_a_row
+            How many calculations at least have to have failed one after the other, those of earlier rounds included.
 
         Raises
         ------
@@ -125,6 +133,9 @@ class Labels:
         """
         rows = [row for row in self.of_round(number) if row.status != "pending"]
         if not rows or any(row.status == "done" for row in rows):
+            return
+        newest_first = (row.status for row in reversed(self.rows) if row.status != "pending")
+        if sum(1 for _ in takewhile(lambda status: status == "failed", newest_first)) < in_a_row:
             return
         reasons = dict.fromkeys(f"{row.error_class}: {row.error_text}" for row in rows)
         places = next((f"; see {row.scratch}" for row in rows if row.scratch), "")

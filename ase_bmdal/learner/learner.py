@@ -190,7 +190,7 @@ class Learner:
         Raises
         ------
         BatchFailedError
-            If no frame makes sense, or every calculation of the batch fails; says why.
+            If no frame makes sense, or every calculation fails and a whole batch of them in a row has; says why.
         LabellingError
             If the learner is closed.
         TrainingError, StoreError, RunFolderError
@@ -209,7 +209,7 @@ class Learner:
                 f"{refusal_before([*urgent, *pool][0], self.limits)}"
             )
         self._label_best(frames, len(first), number)
-        self._labels.refuse_if_all_failed(number)
+        self._labels.refuse_if_all_failed(number, in_a_row=self.settings.batch_size)
         self._train(number, len(pool), reason)
         self._is_settled = True
 
@@ -261,7 +261,7 @@ class Learner:
         with self._timing("label"):
             number = self._labels.finish_pending(labels_left(self.settings, self._labels))
         if number is not None:
-            self._labels.refuse_if_all_failed(number)
+            self._labels.refuse_if_all_failed(number, in_a_row=self.settings.batch_size if self.model else 1)
         self.reason_to_finish = reason_to_finish(self.settings, self._labels)
         if self._labels.done:
             if not self._models.is_calibrated:

@@ -23,7 +23,11 @@ MULTIPLICITY = {
 
 
 def gaussian_moments(
-    beta: tf.Tensor, pairs: tf.Tensor, species: tf.Tensor, reverse: tf.Tensor, settings: ModelSettings
+    beta: tf.Tensor,
+    species: tf.Tensor,
+    neighbour_species: tf.Tensor,
+    pairs: tf.Tensor,
+    settings: ModelSettings,
 ) -> tf.Tensor:
     """Moments `Psi_{i,L,s} = sum_j R_{Zi,Zj,s}(d) u^(⊗L)` (paper, eq. 2), L = 0 to 3.
 
@@ -31,12 +35,10 @@ def gaussian_moments(
     ----------
     beta
         Radial coefficients, [n_species, N_r, n_species · N_b].
+    species, neighbour_species
+        Of each atom and of its neighbours, -1 for padding, [A] and [A, K].
     pairs
         Pair vectors, Å, [A, K, 3].
-    species
-        [A], -1 for padding.
-    reverse
-        Place of the same pair in the neighbour's row, [A, K].
     settings
         Architecture.
 
@@ -47,7 +49,6 @@ def gaussian_moments(
     """
     distances = tf.sqrt(tf.reduce_sum(pairs * pairs, axis=-1))
     basis = radial_basis(distances, settings)
-    neighbour_species = tf.gather(species, reverse // pairs.shape[1])
     columns = by_species(basis, neighbour_species, beta.shape[0])  # [A, K, n_species · N_b]
     moments = tf.matmul(columns, _monomials(pairs / distances[..., None]), transpose_a=True)
     return mix(moments, beta, species)

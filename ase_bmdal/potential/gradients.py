@@ -1,5 +1,6 @@
 """Energies, forces and virials of a batch: the one place where the energy is differentiated by positions."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -8,12 +9,22 @@ import tensorflow as tf
 from ase_bmdal.potential.compilation import compiled
 from ase_bmdal.potential.descriptor import gaussian_moments, invariants
 from ase_bmdal.potential.network import Forward, forward
-from ase_bmdal.potential.posterior import posterior_deviations
+from ase_bmdal.potential.posterior import norm, posterior_features
 from ase_bmdal.potential.repulsion import repulsion
 from ase_bmdal.potential.settings import ModelSettings
 from ase_bmdal.structures.batch import Shape
 
 Parameters = dict[str, tf.Tensor]
+BLOCK = 128  # atoms at least
+MANY_ATOMS = 512  # from which on blocks are worth it
+
+
+class Surroundings(NamedTuple):
+    """What the energies of atoms depend on: species [A], those of the neighbours [A, K], pair vectors [A, K, 3]."""
+
+    species: tf.Tensor
+    neighbour_species: tf.Tensor
+    pairs: tf.Tensor
 
 
 class Arrays(NamedTuple):
@@ -31,6 +42,12 @@ class Arrays(NamedTuple):
         n_atoms, n_neighbours, _ = self.pairs.shape
         return Shape(n_atoms, n_neighbours, self.volumes.shape[0])
 
+    @property
+    def surroundings(self) -> Surroundings:
+        """Of all atoms."""
+        neighbour = self.reverse // self.pairs.shape[1]
+        return Surroundings(self.species, tf.gather(self.species, neighbour), self.pairs)
+
 
 class Evaluation(NamedTuple):
     """Energies of atoms [A] (eV, without the free-atom part), forces [A, 3] (eV/Å), virials [S, 3, 3] (eV)."""
@@ -40,66 +57,125 @@ class Evaluation(NamedTuple):
     virials: tf.Tensor
 
 
-def atomic_network(parameters: Parameters, arrays: Arrays, settings: ModelSettings) -> Forward:
+def atomic_network(parameters: Parameters, around: Surroundings, settings: ModelSettings) -> Forward:
     """The network of each atom, from pair vectors to outputs."""
-    moments = gaussian_moments(parameters["beta"], arrays.pairs, arrays.species, arrays.reverse, settings)
+    moments = gaussian_moments(parameters["beta"], *around, settings)
     return forward(parameters, invariants(moments))
 
 
-def atomic_energies(parameters: Parameters, arrays: Arrays, settings: ModelSettings) -> tf.Tensor:
+def atomic_energies(parameters: Parameters, around: Surroundings, settings: ModelSettings) -> tf.Tensor:
     """`E_i = c (sigma_Z y_i + mu_Z)` (paper, eq. 4), and the repulsion if there is one; zero for padding, [A]."""
-    return _energies(parameters, arrays, atomic_network(parameters, arrays, settings), settings)
+    return _energies(parameters, around, atomic_network(parameters, around, settings), settings)
 
 
-def _energies(parameters: Parameters, arrays: Arrays, network: Forward, settings: ModelSettings) -> tf.Tensor:
-    scale, shift = (_by_species(parameters[name], arrays) for name in ("scale", "shift"))
+def _energies(
+    parameters: Parameters, around: Surroundings, network: Forward, settings: ModelSettings
+) -> tf.Tensor:
+    scale, shift = (_of_species(parameters[name], around.species) for name in ("scale", "shift"))
     energies = parameters["energy_scale"] * (scale * network.outputs + shift)
     if settings.repulsion is None:
         return energies
-    numbers, neighbour = _by_species(parameters["numbers"], arrays), arrays.reverse // arrays.pairs.shape[1]
-    return energies + repulsion(arrays.pairs, numbers, neighbour, settings.cutoff)
+    numbers, neighbours = (
+        _of_species(parameters["numbers"], each) for each in (around.species, around.neighbour_species)
+    )
+    return energies + repulsion(around.pairs, numbers, neighbours, settings.cutoff)
 
 
-def _by_species(values: tf.Tensor, arrays: Arrays) -> tf.Tensor:
-    """The value of each atom's element, zero for padding: [n_species] to [A]."""
-    return tf.linalg.matvec(tf.one_hot(arrays.species, values.shape[0], dtype=values.dtype), values)
+def _of_species(values: tf.Tensor, species: tf.Tensor) -> tf.Tensor:
+    """The value of each atom's element, zero for padding: [n_species] to the shape of `species`."""
+    return tf.linalg.matvec(tf.one_hot(species, values.shape[0], dtype=values.dtype), values)
 
 
 def evaluate(parameters: Parameters, arrays: Arrays, settings: ModelSettings) -> Evaluation:
-    """Energies, forces and virials.
+    """Energies, forces and virials, which can be differentiated again.
 
     The energy is differentiated once, by the pair vectors `r_ij = r_j - r_i`. With `g_ij = dE/dr_ij`,
     `F_i = sum_j (g_ij - g_ji)` and the virial `dE/d(strain)` is `sum_ij r_ij g_ij`.
     """
-    with tf.GradientTape() as tape:
-        tape.watch(arrays.pairs)
-        energies = atomic_energies(parameters, arrays, settings)
-        total = tf.reduce_sum(energies)
-    return _assemble(energies, tape.gradient(total, arrays.pairs), arrays)
+    energies, gradients = _rows(parameters, arrays.surroundings, None, settings, pulled=False)
+    return _assemble(energies, gradients, arrays)
 
 
 def examine(
-    parameters: Parameters, arrays: Arrays, posterior: tf.Tensor, settings: ModelSettings, pulled: bool
-) -> tuple[Evaluation, tuple[tf.Tensor, tf.Tensor], Evaluation | None]:
-    """`evaluate` of one structure, with its `posterior_deviations`.
+    parameters: Parameters,
+    arrays: Arrays,
+    posterior: tf.Tensor | None,
+    settings: ModelSettings,
+    pulled: bool = False,
+) -> tuple[Evaluation, tuple[tf.Tensor, tf.Tensor] | None, Evaluation | None]:
+    """`evaluate` for use, and how sure it is.
+
+    Many atoms are worked through in blocks, whose intermediate results stay in the cache.
 
     Parameters
     ----------
+    posterior
+        `P` of an `Uncertainty`, or None.
     pulled
-        Whether to give as well the energy `-sum_i |P phi_i|`, its forces and virials, which pull to where the
-        potential knows least.
+        Whether to give as well, if there is a posterior, the energy `-sum_i |P phi_i|`, its forces and virials, which
+        pull to where the potential knows least.
+
+    Returns
+    -------
+    tuple
+        An `Evaluation`; the square root of the posterior variance of each atom [A] and of their sum, which means
+        something for one structure, or None without a posterior; the `Evaluation` that pulls, or None.
     """
+    pulled = pulled and posterior is not None
+    n_results = 2 if posterior is None else 4 + pulled
+    energies, gradients, *more = _in_blocks(
+        lambda around: _rows(parameters, around, posterior, settings, pulled), arrays.surroundings, n_results
+    )
+    evaluation = _assemble(energies, gradients, arrays)
+    if posterior is None:
+        return evaluation, None, None
+    deviations, mapped, *doubt = more
+    pull = _assemble(-deviations, doubt[0], arrays) if pulled else None
+    return evaluation, (deviations, norm(tf.reduce_sum(mapped, axis=0))), pull
+
+
+def _rows(
+    parameters: Parameters,
+    around: Surroundings,
+    posterior: tf.Tensor | None,
+    settings: ModelSettings,
+    pulled: bool,
+) -> list[tf.Tensor]:
+    """Energies and their gradients; with a posterior `|P phi_i|` and the sum of `P phi_i`; gradients of the former."""
     with tf.GradientTape(persistent=True) as tape:
-        tape.watch(arrays.pairs)
-        network = atomic_network(parameters, arrays, settings)
-        energies = _energies(parameters, arrays, network, settings)
-        scale = parameters["energy_scale"] * _by_species(parameters["scale"], arrays)
-        deviations = posterior_deviations(network, scale, posterior)
-        total, doubt = tf.reduce_sum(energies), -tf.reduce_sum(deviations[0])
-    evaluation = _assemble(energies, tape.gradient(total, arrays.pairs), arrays)
-    if not pulled:
-        return evaluation, deviations, None
-    return evaluation, deviations, _assemble(-deviations[0], tape.gradient(doubt, arrays.pairs), arrays)
+        tape.watch(around.pairs)
+        network = atomic_network(parameters, around, settings)
+        energies = _energies(parameters, around, network, settings)
+        total = tf.reduce_sum(energies)
+        if posterior is not None:
+            scale = parameters["energy_scale"] * _of_species(parameters["scale"], around.species)
+            mapped = posterior_features(network, scale, posterior)
+            deviations = norm(mapped)
+            doubt = -tf.reduce_sum(deviations)
+    rows = [energies, tape.gradient(total, around.pairs)]
+    if posterior is not None:
+        rows += [deviations, tf.reduce_sum(mapped, axis=0, keepdims=True)]
+    if pulled:
+        rows.append(tape.gradient(doubt, around.pairs))
+    return rows
+
+
+def _in_blocks(
+    function: Callable[[Surroundings], list[tf.Tensor]], around: Surroundings, n_results: int
+) -> list[tf.Tensor]:
+    """The same as `function(around)`, joined from blocks of atoms if there are many."""
+    n_blocks = _n_blocks(around.species.shape[0])
+    if n_blocks == 1:
+        return function(around)
+    blocks = [tf.reshape(rows, (n_blocks, -1, *rows.shape[1:])) for rows in around]
+    found = tf.map_fn(lambda block: function(Surroundings(*block)), blocks, [around.pairs.dtype] * n_results)
+    return [tf.reshape(rows, (-1, *rows.shape[2:])) for rows in found]
+
+
+def _n_blocks(n_atoms: int) -> int:
+    """A power of two, as the sizes of buckets are divisible by: blocks of `BLOCK` to twice as many atoms."""
+    n_blocks = 1 << max(0, n_atoms.bit_length() - BLOCK.bit_length())
+    return n_blocks if n_atoms >= MANY_ATOMS and n_atoms % n_blocks == 0 else 1
 
 
 def _assemble(energies: tf.Tensor, gradients: tf.Tensor, arrays: Arrays) -> Evaluation:
@@ -112,25 +188,25 @@ def _assemble(energies: tf.Tensor, gradients: tf.Tensor, arrays: Arrays) -> Eval
 
 @cache
 def compiled_evaluate(settings: ModelSettings, shape: Shape) -> Any:
-    """`evaluate` compiled for an architecture and one shape of batch."""
+    """Energies, forces and virials, compiled for an architecture and one shape of batch."""
 
     @compiled
     def run(parameters: Parameters, arrays: Arrays) -> Evaluation:
-        return evaluate(parameters, arrays, settings)
+        return examine(parameters, arrays, None, settings)[0]
 
     return run
 
 
 @cache
 def compiled_step(settings: ModelSettings, shape: tuple[int, int], pulled: bool = False) -> Any:
-    """`evaluate`, or `examine`, compiled for one moving structure of A atoms and K neighbours.
+    """`examine`, compiled for one moving structure of A atoms and K neighbours.
 
     Pair vectors are made from positions, in float64.
 
     The compiled function takes parameters, species [A], reverse [A, K], positions [A, 3], the shifts [A, K, 3]
     that periodic images add to them (Å, float64; long enough to reach past the cutoff for padding), covalent radii
     (Å, [A]), and the posterior of an `Uncertainty` or None. It returns the smallest distance in units of the sum of two
-    radii, an `Evaluation`, and with a posterior what `examine` gives besides.
+    radii, and what `examine` does.
     """
 
     @compiled
@@ -149,8 +225,6 @@ def compiled_step(settings: ModelSettings, shape: tuple[int, int], pulled: bool 
         closest = tf.reduce_min(tf.norm(pairs, axis=-1) / touching)
         structure, volumes = tf.zeros_like(species), tf.zeros(1, settings.dtype)
         arrays = Arrays(species, structure, tf.cast(pairs, settings.dtype), reverse, volumes)
-        if posterior is None:
-            return closest, evaluate(parameters, arrays, settings), None, None
         return closest, *examine(parameters, arrays, posterior, settings, pulled)
 
     return run

@@ -85,7 +85,7 @@ def losses(
         return tf.math.unsorted_segment_sum(values, arrays.structure, n_structures)
 
     if not with_forces:
-        energies = per_structure(atomic_energies(parameters, arrays, settings))
+        energies = per_structure(atomic_energies(parameters, arrays.surroundings, settings))
         return targets.energy_weights * (energies - targets.energies) ** 2
     evaluation = evaluate(parameters, arrays, settings)
     energy = targets.energy_weights * (per_structure(evaluation.energies) - targets.energies) ** 2

@@ -3,6 +3,7 @@
 It acts at distances that no label covers, where a network alone may let two atoms fall into each other.
 """
 
+import numpy as np
 import tensorflow as tf
 from ase import Atoms
 from ase.data import covalent_radii
@@ -44,24 +45,25 @@ def switch(distances: tf.Tensor, outer: tf.Tensor) -> tf.Tensor:
     return y**3 * (10 - 15 * y + 6 * y**2)
 
 
-def repulsion(pairs: tf.Tensor, numbers: tf.Tensor, neighbour: tf.Tensor, cutoff: float) -> tf.Tensor:
+def repulsion(pairs: tf.Tensor, numbers: tf.Tensor, neighbours: tf.Tensor, cutoff: float) -> tf.Tensor:
     """Repulsive energy of each atom, half the sum over its pairs, eV, [A].
 
     Parameters
     ----------
     pairs
         Pair vectors, Å, [A, K, 3].
-    numbers
-        Atomic number of each atom, of the type of `pairs`, 0 for padding, [A].
-    neighbour
-        Index of each pair's other atom, [A, K].
+    numbers, neighbours
+        Atomic number of each atom and of each pair's other atom, of the type of `pairs`, 0 for padding, [A] and [A, K].
     cutoff
         `r_max`, Å; pairs beyond it, as those that pad, contribute nothing.
     """
     distances = tf.sqrt(tf.reduce_sum(pairs * pairs, axis=-1))
-    radii = tf.gather(tf.constant(covalent_radii, pairs.dtype), tf.cast(numbers, tf.int32))
-    outer = tf.minimum(REACH * (radii[:, None] + tf.gather(radii, neighbour)), cutoff)
-    energies = zbl(distances, numbers[:, None], tf.gather(numbers, neighbour)) * switch(distances, outer)
+    radii, others = (
+        tf.gather(tf.constant(covalent_radii, pairs.dtype), tf.cast(each, tf.int32))
+        for each in (numbers, neighbours)
+    )
+    outer = tf.minimum(REACH * (radii[:, None] + others), cutoff)
+    energies = zbl(distances, numbers[:, None], neighbours) * switch(distances, outer)
     return 0.5 * tf.reduce_sum(energies, axis=1)
 
 
@@ -70,6 +72,8 @@ def repulsion_energy(atoms: Atoms, settings: ModelSettings) -> float:
     if settings.repulsion is None:
         return 0.0
     geometry = Geometry.of(atoms, settings.cutoff)
-    numbers = tf.constant(geometry.numbers, tf.float64)
-    energies = repulsion(tf.constant(geometry.pairs), numbers, geometry.table.neighbour, settings.cutoff)
+    numbers = geometry.numbers.astype(np.float64)
+    energies = repulsion(
+        tf.constant(geometry.pairs), numbers, numbers[geometry.table.neighbour], settings.cutoff
+    )
     return float(tf.reduce_sum(energies))

@@ -255,6 +255,20 @@ class TestRounds:
         walk(copper(3), calc, 1)
         assert {row.round for row in rows(run, "done")} == {0, 2}
 
+    def test_small_rounds_that_fail_stop_it_when_a_batch_has_failed_in_a_row(self, watch, run):
+        calc = learning(watch.reference, run)
+        walk(copper(), calc, 1)
+        watch.fail(2)
+        calc.learner.learn([], [copper(1), copper(2)])
+        calc.learner.learn([], [copper(3)])
+        watch.fail(1000)
+        calc.learner.learn([], [copper(4), copper(5)])
+        with pytest.raises(BatchFailedError, match=r"all 1 .* of round 4 failed"):
+            calc.learner.learn([], [copper(6)])
+        statuses = [(row.round, row.status) for row in rows(run) if row.round]
+        assert statuses == [(1, "failed"), (1, "failed"), (2, "done"), *[(3, "failed")] * 2, (4, "failed")]
+        assert [line["new_labels"] for line in log(run)] == [4, 0, 1, 0]
+
     def test_frames_without_sense_are_left_out(self, watch, run):
         calc = learning(watch.reference, run)
         walk(copper(), calc, 1)

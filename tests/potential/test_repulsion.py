@@ -172,7 +172,9 @@ class TestSwitch:
         pairs = tf.constant([[[5.0, 0, 0]] * 2, [[0, 0, 0.3], [5.0, 0, 0]], [[5.0, 0, 0]] * 2])
         with tf.GradientTape() as tape:
             tape.watch(pairs)
-            energies = repulsion(pairs, tf.constant([0.0, 1, 0]), tf.constant([[0, 0], [1, 1], [2, 2]]), 2.5)
+            energies = repulsion(
+                pairs, tf.constant([0.0, 1, 0]), tf.constant([[0.0, 0], [1, 1], [0, 0]]), 2.5
+            )
         gradient = tape.gradient(energies, pairs).numpy()
         assert np.flatnonzero(energies).tolist() == [1]
         assert np.isfinite(gradient).all()
