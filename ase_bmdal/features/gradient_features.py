@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ase_bmdal.features.last_layer import last_layer
 from ase_bmdal.features.random_projection import Projections, projections, random_projection
-from ase_bmdal.potential.compilation import compiled
+from ase_bmdal.potential.compilation import Compiled
 from ase_bmdal.potential.gmnn import ATOMS_PER_BATCH, GMNN, arrays_of
 from ase_bmdal.potential.gradients import Arrays, Parameters, atomic_network
 from ase_bmdal.potential.network import layer_weights
@@ -93,7 +93,7 @@ def _per_atom(
 
 @cache
 def _compiled(settings: ModelSettings, shape: Shape) -> Any:
-    @compiled
+    @Compiled
     def run(parameters: Parameters, arrays: Arrays, chosen: Projections | None) -> tf.Tensor:
         network = atomic_network(parameters, arrays.surroundings, settings)
         if chosen is None:

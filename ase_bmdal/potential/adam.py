@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from ase_bmdal.potential.compilation import compiled
+from ase_bmdal.potential.compilation import Compiled
 from ase_bmdal.potential.gradients import Arrays, Parameters
 from ase_bmdal.potential.loss import Targets, losses
 from ase_bmdal.potential.settings import LearningRates, ModelSettings
@@ -45,7 +45,7 @@ def compiled_steps(settings: ModelSettings, shape: Shape, rates: LearningRates, 
     Kingma and Ba, arXiv:1412.6980.
     """
 
-    @compiled
+    @Compiled
     def run(
         state: State,
         fractions: tf.Tensor,

@@ -44,9 +44,6 @@ class Compiled:
         return len(self._known)
 
 
-compiled = Compiled
-
-
 def _leaves(structure: Any) -> Iterator[tf.Tensor]:
     """All tensors of a structure, dictionaries in the order of their keys, as TensorFlow has them."""
     if isinstance(structure, tuple | list):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from ase_bmdal.potential.compilation import compiled
+from ase_bmdal.potential.compilation import Compiled
 from ase_bmdal.potential.descriptor import gaussian_moments, invariants
 from ase_bmdal.potential.network import Forward, forward
 from ase_bmdal.potential.posterior import norm, posterior_features
@@ -190,7 +190,7 @@ def _assemble(energies: tf.Tensor, gradients: tf.Tensor, arrays: Arrays) -> Eval
 def compiled_evaluate(settings: ModelSettings, shape: Shape) -> Any:
     """Energies, forces and virials, compiled for an architecture and one shape of batch."""
 
-    @compiled
+    @Compiled
     def run(parameters: Parameters, arrays: Arrays) -> Evaluation:
         return examine(parameters, arrays, None, settings)[0]
 
@@ -209,7 +209,7 @@ def compiled_step(settings: ModelSettings, shape: tuple[int, int], pulled: bool 
     radii, and what `examine` does.
     """
 
-    @compiled
+    @Compiled
     def run(
         parameters: Parameters,
         species: tf.Tensor,

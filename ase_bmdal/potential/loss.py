@@ -9,7 +9,7 @@ import tensorflow as tf
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import DTypeLike
 
-from ase_bmdal.potential.compilation import compiled
+from ase_bmdal.potential.compilation import Compiled
 from ase_bmdal.potential.gradients import Arrays, Parameters, atomic_energies, evaluate
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
 from ase_bmdal.structures.batch import Geometry, Shape
@@ -98,7 +98,7 @@ def losses(
 def compiled_losses(settings: ModelSettings, shape: Shape, with_forces: bool) -> Any:
     """`losses` compiled for an architecture and one shape of batch."""
 
-    @compiled
+    @Compiled
     def run(parameters: Parameters, arrays: Arrays, targets: Targets) -> tf.Tensor:
         return losses(parameters, arrays, targets, settings, with_forces)
 

@@ -18,6 +18,7 @@ from systems import SYSTEMS, System
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from ase_bmdal import OnTheFlyCalculator
+from ase_bmdal.labelling.store import LabelStore
 
 LEARNING = {
     "cutoff": 5.0,
@@ -109,7 +110,7 @@ def run_one(
             dyn.attach(Accident(dyn, int((1 + EQUILIBRATION) / 2 * system.steps)))
         calc.run(dyn, system.steps)
         refuse_if_stopped(dyn.nsteps == system.steps)
-        labels = len(calc.learner._labels.done)
+        labels = len(LabelStore(folder / "labels.db").rows("done"))
     shutil.rmtree(folder)
     rewinds = dyn.atoms.info.get("rewinds", 0)
     return {"kind": kind, "seed": seed, "rewinds": rewinds, "labels": labels} | samples.averages()

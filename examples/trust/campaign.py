@@ -22,6 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from ase_bmdal import GMNNCalculator, OnTheFlyCalculator, Trust
 from ase_bmdal.common.errors import UntrustedError
+from ase_bmdal.labelling.store import LabelStore
 from ase_bmdal.learner.folder import read_rounds
 from ase_bmdal.learner.trust import force_errors, observed_coverage
 from ase_bmdal.report.errors import errors_of
@@ -74,7 +75,7 @@ def run_one(
         record |= _outcome(lambda: (calc.run if trust else _plain)(dyn, system.steps))
         refuse_if_stopped(record["outcome"] != "completed" or dyn.nsteps == system.steps)
         record |= {"steps": dyn.nsteps, "rewinds": dyn.atoms.info.get("rewinds", 0)}
-        rows = calc.learner._labels.rows
+        rows = LabelStore(folder / "labels.db").rows()
         record |= _learned(rows)
         record["doubtful_rounds"] = sum("may be wrong" in line["reason"] for line in read_rounds(folder))
         record |= _tested(calc.learner.model, test)

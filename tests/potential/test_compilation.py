@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ase_bmdal.potential.compilation import compiled
+from ase_bmdal.potential.compilation import Compiled
 
 
 class Pair(NamedTuple):
@@ -40,14 +40,14 @@ def check(results):
 
 
 def test_results_have_the_structure_of_the_function():
-    function = compiled(mixed)
+    function = Compiled(mixed)
     check(function(*ARGUMENTS))
     check(function(*ARGUMENTS))
     assert function.n_traces == 1
 
 
 def test_another_signature_is_another_trace():
-    function = compiled(lambda pair: pair.left if pair.right is None else pair.left + pair.right)
+    function = Compiled(lambda pair: pair.left if pair.right is None else pair.left + pair.right)
     one, two = tf.constant([1.0]), tf.constant([1.0, 2.0])
     assert function(Pair(one, None)).numpy().tolist() == [1.0]
     assert function(Pair(one, one)).numpy().tolist() == [2.0]
@@ -59,7 +59,7 @@ def test_another_signature_is_another_trace():
 def test_debugged_without_compilation():
     tf.config.run_functions_eagerly(True)
     try:
-        function = compiled(mixed)
+        function = Compiled(mixed)
         check(function(*ARGUMENTS))
         assert function.n_traces == 0
     finally:
@@ -71,4 +71,4 @@ def test_a_failing_function_names_its_error():
         raise ValueError("expected something else")
 
     with pytest.raises(ValueError, match="something else"):
-        compiled(wrong)(tf.constant(1.0))
+        Compiled(wrong)(tf.constant(1.0))
