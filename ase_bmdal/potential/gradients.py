@@ -168,7 +168,8 @@ def _in_blocks(
     if n_blocks == 1:
         return function(around)
     blocks = [tf.reshape(rows, (n_blocks, -1, *rows.shape[1:])) for rows in around]
-    found = tf.map_fn(lambda block: function(Surroundings(*block)), blocks, [around.pairs.dtype] * n_results)
+    kinds = [around.pairs.dtype] * n_results
+    found = tf.map_fn(lambda block: function(Surroundings(*block)), blocks, fn_output_signature=kinds)
     return [tf.reshape(rows, (-1, *rows.shape[2:])) for rows in found]
 
 
