@@ -12,6 +12,9 @@ from ase_bmdal.potential.settings import LearningRates, ModelSettings
 from ase_bmdal.structures.batch import Shape
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+LONGEST = 1.0  # norm of a gradient, in units of what is usual
+WARM_UP = 20  # steps after which it is known what is usual
+TINY = 1e-30
 
 
 class State(NamedTuple):
@@ -74,13 +77,26 @@ def compiled_steps(settings: ModelSettings, shape: Shape, rates: LearningRates, 
 
 
 def adam(state: State, gradients: Parameters, rates: Parameters) -> State:
-    """Move every parameter by its learning rate times `mean / sqrt(square)`, bias-corrected."""
+    """Move every parameter by its learning rate times `mean / sqrt(square)`, bias-corrected.
+
+    A gradient larger than is usual, as of a structure with two colliding atoms, is shortened first: its share of `mean`
+    is a tenth, but that of `square` a thousandth, so that one that is far larger would move every parameter of the
+    network by thirty times the learning rate (docs/recipe.md).
+    """
     step = state.step + 1.0
     correction = tf.sqrt(1.0 - BETA_2**step) / (1.0 - BETA_1**step)
     parameters, means, squares = {}, {}, {}
     for name, gradient in gradients.items():
-        means[name] = BETA_1 * state.mean[name] + (1 - BETA_1) * gradient
-        squares[name] = BETA_2 * state.square[name] + (1 - BETA_2) * gradient * gradient
-        size = rates[name] * tf.cast(correction, gradient.dtype)
+        short = gradient * _shortening(gradient, state.square[name], state.step)
+        means[name] = BETA_1 * state.mean[name] + (1 - BETA_1) * short
+        squares[name] = BETA_2 * state.square[name] + (1 - BETA_2) * short * short
+        size = rates[name] * tf.cast(correction, short.dtype)
         parameters[name] = state.parameters[name] - size * means[name] / (tf.sqrt(squares[name]) + EPSILON)
     return State(parameters, means, squares, step)
+
+
+def _shortening(gradient: tf.Tensor, square: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    """What brings the norm of a gradient to at most `LONGEST` times its root mean square so far."""
+    so_far = tf.cast(tf.maximum(1.0 - BETA_2**step, 1.0 - BETA_2), gradient.dtype)
+    usual, norm = tf.sqrt(tf.reduce_sum(square) / so_far), tf.norm(gradient)
+    return tf.where(step < WARM_UP, 1.0, tf.minimum(1.0, LONGEST * usual / (norm + TINY)))

@@ -7,7 +7,7 @@ from ase.calculators.emt import EMT
 
 from ase_bmdal.common.errors import TrainingError
 from ase_bmdal.common.randomness import stream
-from ase_bmdal.potential.adam import adam, compiled_steps, initial_state
+from ase_bmdal.potential.adam import LONGEST, adam, compiled_steps, initial_state
 from ase_bmdal.potential.dataset import Dataset, capacity, stacked, stacks
 from ase_bmdal.potential.fit import fit
 from ase_bmdal.potential.gmnn import Committee
@@ -183,16 +183,36 @@ class TestAdam:
         x, rates = {"w": rng.normal(size=3), "beta": rng.normal(size=2)}, {"w": 0.1, "beta": 0.03}
         state = initial_state({name: tf.constant(value) for name, value in x.items()})
         mean, square = ({name: np.zeros_like(value) for name, value in x.items()} for _ in range(2))
-        for step in range(1, 6):
+        shortened = 0
+        for step in range(1, 41):
             gradients = {name: rng.normal(size=value.shape) for name, value in x.items()}
+            if step in (10, 30):
+                gradients["w"] *= 1000.0
             state = adam(state, {name: tf.constant(value) for name, value in gradients.items()}, rates)
-            for name, g in gradients.items():
+            for name, gradient in gradients.items():
+                longest = LONGEST * np.sqrt(np.sum(square[name]) / max(1 - 0.999 ** (step - 1), 0.001))
+                too_long = step > 20 and np.linalg.norm(gradient) > longest
+                g = gradient * longest / np.linalg.norm(gradient) if too_long else gradient
+                shortened += too_long
                 mean[name] = 0.9 * mean[name] + 0.1 * g
                 square[name] = 0.999 * square[name] + 0.001 * g**2
                 size = rates[name] * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
                 x[name] = x[name] - size * mean[name] / (np.sqrt(square[name]) + 1e-7)
+        assert shortened > 0
         for name, value in x.items():
-            np.testing.assert_allclose(state.parameters[name], value, rtol=1e-5)
+            np.testing.assert_allclose(state.parameters[name], value, rtol=1e-4)
+
+    def test_one_structure_with_huge_forces_does_not_spoil_the_network(self):
+        rng = np.random.default_rng(1)
+        state = initial_state({"w": tf.constant(rng.normal(size=50))})
+        before = None
+        for step in range(310):
+            gradient = rng.normal(size=50) * (1e4 if step == 300 else 1.0)
+            if step == 300:
+                before = state.parameters["w"]
+            state = adam(state, {"w": tf.constant(gradient)}, {"w": 0.01})
+        moved = np.linalg.norm(state.parameters["w"] - before) / np.sqrt(50)
+        assert moved < 10 * 0.01
 
     def test_groups_have_their_rates(self):
         rates = LearningRates(network=1.0, beta=2.0, shift=3.0, scale=4.0)
