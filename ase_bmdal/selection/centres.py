@@ -6,6 +6,7 @@ import numpy as np
 
 from ase_bmdal.selection.distances import Floats, Indices, lower_bounds, squared_distances, squared_norms
 from ase_bmdal.selection.nearest import NearestPoints
+from ase_bmdal.selection.outline import Outline
 
 TRIANGLE = 2 + 1e-9  # two, and what distances rounded to float64 may be off
 
@@ -13,9 +14,9 @@ TRIANGLE = 2 + 1e-9  # two, and what distances rounded to float64 may be off
 class NearestCentres:
     """Squared distance of every pool structure to its nearest centre, and which one that is (paper, eq. 29).
 
-    Distances are taken in float64. The triangle inequality between centres and bounds in the precision of the
-    pool only tell which of them need not be taken, so the result is that of the naive computation. Of equally
-    near centres the first one counts.
+    Distances are taken in float64. The triangle inequality between centres and distances in fewer dimensions
+    only tell which of them need not be taken, so the result is that of the naive computation. Of equally near
+    centres the first one counts.
 
     Parameters
     ----------
@@ -29,7 +30,7 @@ class NearestCentres:
     """
 
     def __init__(self, pool: Floats, n: int, train: Floats | None = None) -> None:
-        self._pool = pool
+        self._pool, self._outline = pool, Outline.of(pool)
         self._count = 0 if train is None else len(train)
         self._centres = np.empty((self._count + n, pool.shape[1]), pool.dtype)
         if train is None or not self._count:
@@ -49,8 +50,7 @@ class NearestCentres:
         centre = self._pool[pick]
         if not self._count:
             self.squares.fill(np.inf)
-        rows = self._reachable(centre)
-        rows = rows[lower_bounds(self._pool, centre, rows) < self.squares[rows]]
+        rows = self._outline.within(self.squares, pick, self._reachable(centre))
         squares = squared_distances(self._pool, rows, centre[None], np.zeros_like(rows))
         nearer = squares < self.squares[rows]
         self.squares[rows[nearer]] = squares[nearer]
