@@ -23,7 +23,8 @@ class FirstContact:
     n_structures
         The first frame and copies of it, all together.
     rattle
-        Largest standard deviation of the displacements, Å; the copies go evenly from a third of it up to it.
+        Largest standard deviation of the displacements, Å; the copies go evenly from a third of it up to it. Those of
+        atoms that would nearly collide are shorter.
     strain
         Largest strain of a periodic cell, both ways; each component is drawn uniformly.
     """

@@ -33,7 +33,7 @@ SCRIPT = """
     tf.config.run_functions_eagerly(True)
     from ase.build import bulk
     from ase.calculators.emt import EMT
-    from ase_bmdal import FirstContact, ModelSettings, OnTheFlyCalculator, Retraining
+    from ase_bmdal import FirstContact, ModelSettings, OnTheFlyCalculator, Retraining, Trust
 
     class Slow(EMT):
         def calculate(self, *args, **kwargs):
@@ -55,7 +55,8 @@ SCRIPT = """
     calc = OnTheFlyCalculator(
         reference, {folder!r} + "/run", batch_size=3, pool_size=6, max_labels={labels}, epochs={epochs},
         architecture=ModelSettings(hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5),
-        retraining=Retraining(epochs=2), first_contact=FirstContact(n_structures=4), on_event=note, {settings}
+        retraining=Retraining(epochs=2), first_contact=FirstContact(n_structures=4), trust=Trust(refuse=1e12),
+        on_event=note, {settings}
     )
     atoms = bulk("Cu", cubic=True)
     atoms.calc = calc
