@@ -21,6 +21,7 @@ RECENT = (
     20  # labels that bounds are made of, or those of two rounds: potentials long gone say little of this one
 )
 NOVEL = 2.0  # a tolerance that sets itself, in units of the largest bound of the last round
+LARGEST = 1.0  # largest tolerance that sets itself, in units of the largest force of the last round
 FLOOR = 5.0  # smallest tolerance that sets itself, in units of the mean error that ends learning
 
 
@@ -167,7 +168,7 @@ def own_tolerance(rows: Sequence[StoredLabel], force_factor: float, small_error:
     each = [float(np.max(row.prediction["raw_forces"])) for row in last]
     largest = max(each) if last[0].is_test else float(np.median(each))
     strongest = max(np.linalg.norm(row.atoms.get_forces(), axis=1).max() for row in last)
-    return float(max(min(NOVEL * force_factor * largest, strongest), FLOOR * small_error))
+    return float(max(min(NOVEL * force_factor * largest, LARGEST * strongest), FLOOR * small_error))
 
 
 def observed_coverage(rows: Sequence[StoredLabel]) -> float | None:

@@ -8,7 +8,7 @@ from ase.build import bulk
 from ase.calculators.calculator import all_changes
 from ase.calculators.emt import EMT
 
-from ase_bmdal import FirstContact, LabellingSettings, ModelSettings, OnTheFlyCalculator, Retraining, Trust
+from ase_bmdal import FirstContact, LabellingSettings, ModelSettings, OnTheFlyCalculator, Retraining
 
 TINY = ModelSettings(hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5)
 
@@ -47,7 +47,7 @@ class Watch:
 
 
 def learning(reference, directory, **settings):
-    """A calculator that learns fast and badly, and is followed all the same."""
+    """A calculator that learns fast and badly."""
     defaults = {
         "architecture": TINY,
         "epochs": 1,
@@ -57,7 +57,6 @@ def learning(reference, directory, **settings):
         "pool_size": 6,
         "executor": "in-process",
         "labelling": LabellingSettings(),
-        "trust": Trust(refuse=1e12),
     }
     return OnTheFlyCalculator(reference, directory, **(defaults | settings))
 

@@ -84,7 +84,8 @@ def test_after_first_contact_the_tolerance_does_not_hang_on_one_structure():
     assert own_tolerance(rows, 0.5, small_error=0.02) == pytest.approx(5.0)
 
 
-def test_the_tolerance_is_no_more_than_the_forces():
+def test_the_tolerance_is_no_more_than_the_forces(monkeypatch):
+    monkeypatch.setattr("ase_bmdal.learner.trust.LARGEST", 1.0)
     rows = [row(n, round=n // 3, raw=9.0, force=force) for n, force in enumerate([1, 2, 90, 3, 2])]
     assert own_tolerance(rows, 100.0, small_error=0.02) == pytest.approx(3.0)
     assert own_tolerance(rows, 0.1, small_error=0.02) == pytest.approx(1.8)
