@@ -192,7 +192,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             self._trigger.keep(self.atoms, self._verdict)  # ASE's own copy, another one at each call
             self._pool.offer(self.atoms)
             if self._trigger.is_due:
-                self._learn(self._trigger.urgent()[-1:], self._trigger.reason)
+                self._learn((self.atoms,), self._trigger.reason)
                 self._predict()
             elif self._pool.is_full:
                 self._learn((), "the pool is full")

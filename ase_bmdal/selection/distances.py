@@ -54,7 +54,7 @@ def squared_norms(points: Floats, origin: Floats | float = 0.0) -> Doubles:
     """
     squares = np.empty(len(points))
     for block in row_blocks(*points.shape):
-        squares[block] = _squares_of_rows(np.subtract(points[block], origin, dtype=np.float64))
+        squares[block] = squares_of_rows(np.subtract(points[block], origin, dtype=np.float64))
     return squares
 
 
@@ -82,7 +82,7 @@ def squared_distances(points: Floats, rows: Indices, others: Floats, columns: In
     squares = np.empty(len(rows))
     for block in row_blocks(len(rows), points.shape[1]):
         differences = np.subtract(points[rows[block]], others[columns[block]], dtype=np.float64)
-        squares[block] = _squares_of_rows(differences)
+        squares[block] = squares_of_rows(differences)
     return squares
 
 
@@ -110,7 +110,7 @@ def lower_bounds(points: Floats, point: Floats, rows: Indices | None = None) -> 
         return lower_bounds(points, point)[rows]
     squares = np.empty(n_rows, points.dtype)
     for block in row_blocks(n_rows, len(point)):
-        squares[block] = _squares_of_rows(points[block if rows is None else rows[block]] - point)
+        squares[block] = squares_of_rows(points[block if rows is None else rows[block]] - point)
     underflow = len(point) * np.finfo(points.dtype).tiny
     return squares * (1 - points.dtype.type(relative_rounding(points.dtype, len(point)))) - underflow
 
@@ -133,5 +133,6 @@ def relative_rounding(dtype: DTypeLike, n_terms: int) -> float:
     return (n_terms + 4) * float(np.finfo(dtype).eps)
 
 
-def _squares_of_rows(array: Precision) -> Precision:
+def squares_of_rows(array: Precision) -> Precision:
+    """Squared length of every row, in the precision of the array: [n, n_features] to [n]."""
     return cast(Precision, np.einsum("ij,ij->i", array, array))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ase_bmdal.selection.distances import Doubles, Floats, Indices, lower_bounds, row_blocks
+from ase_bmdal.selection.distances import Doubles, Floats, Indices, lower_bounds, row_blocks, squares_of_rows
 
 N_AXES = 32
 SAMPLE = 2000  # points that the axes are found from
@@ -41,9 +41,9 @@ class Outline:
         lengths = np.empty(len(points))
         for block in row_blocks(*points.shape):
             x = np.subtract(points[block], origin, dtype=np.float64)
-            along, squares = x @ axes, np.einsum("ij,ij->i", x, x)
+            along, squares = x @ axes, squares_of_rows(x)
             outline[block, :-1] = along
-            outline[block, -1] = np.sqrt(np.maximum(squares - np.einsum("ij,ij->i", along, along), 0.0))
+            outline[block, -1] = np.sqrt(np.maximum(squares - squares_of_rows(along), 0.0))
             lengths[block] = np.sqrt(squares)
         return Outline(outline, ROUNDING * lengths)
 

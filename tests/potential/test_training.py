@@ -178,15 +178,16 @@ class TestSteps:
 
 
 class TestAdam:
-    def test_equals_numpy(self):
+    def n_shortened(self, n_steps, spikes, rtol):
+        """Compare with NumPy; gives how many gradients were shortened."""
         rng = np.random.default_rng(0)
         x, rates = {"w": rng.normal(size=3), "beta": rng.normal(size=2)}, {"w": 0.1, "beta": 0.03}
         state = initial_state({name: tf.constant(value) for name, value in x.items()})
         mean, square = ({name: np.zeros_like(value) for name, value in x.items()} for _ in range(2))
         shortened = 0
-        for step in range(1, 41):
+        for step in range(1, n_steps + 1):
             gradients = {name: rng.normal(size=value.shape) for name, value in x.items()}
-            if step in (10, 30):
+            if step in spikes:
                 gradients["w"] *= 1000.0
             state = adam(state, {name: tf.constant(value) for name, value in gradients.items()}, rates)
             for name, gradient in gradients.items():
@@ -198,9 +199,16 @@ class TestAdam:
                 square[name] = 0.999 * square[name] + 0.001 * g**2
                 size = rates[name] * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
                 x[name] = x[name] - size * mean[name] / (np.sqrt(square[name]) + 1e-7)
-        assert shortened > 0
         for name, value in x.items():
-            np.testing.assert_allclose(state.parameters[name], value, rtol=1e-4)
+            np.testing.assert_allclose(state.parameters[name], value, rtol=rtol)
+        return shortened
+
+    def test_equals_numpy(self):
+        assert self.n_shortened(n_steps=5, spikes=(), rtol=1e-5) == 0
+
+    def test_long_gradients_are_shortened(self):
+        # The number of steps is float32, in which 1 - 0.999^n has a relative error of 1e-5.
+        assert self.n_shortened(n_steps=40, spikes=(10, 30), rtol=1e-4) > 0
 
     def test_one_structure_with_huge_forces_does_not_spoil_the_network(self):
         rng = np.random.default_rng(1)
