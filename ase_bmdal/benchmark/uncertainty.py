@@ -18,7 +18,7 @@ from ase_bmdal.kernels import (
     query_by_committee_forces,
 )
 from ase_bmdal.potential.gmnn import Potential, mean_label
-from ase_bmdal.selection.nearest import NearestPoints
+from ase_bmdal.selection.nearest import nearest_points
 from ase_bmdal.structures.batch import Remembered
 from ase_bmdal.structures.labels import Label
 
@@ -61,7 +61,7 @@ def uncertainty(
     unknown, known = (_features(model, side, combination.feature, seed) for side in (test, train))
     if combination.posterior:
         return GPPosterior(known).variance(unknown)
-    return np.sqrt(NearestPoints(known)(unknown)[1])
+    return np.sqrt(nearest_points(unknown, known)[1])
 
 
 def _features(

@@ -86,35 +86,6 @@ def squared_distances(points: Floats, rows: Indices, others: Floats, columns: In
     return squares
 
 
-def lower_bounds(points: Floats, point: Floats, rows: Indices | None = None) -> Floats:
-    """Bound the squared distances of one point to others from below, by differences in their own precision.
-
-    Parameters
-    ----------
-    points : [n, n_features]
-        Feature vectors.
-    point : [n_features]
-        Feature vector.
-    rows : [n_rows]
-        Which of `points` are wanted; all by default.
-
-    Returns
-    -------
-    array : [n_rows]
-        Numbers just below the squared distances, whatever their rounding.
-    """
-    n_rows = len(points) if rows is None else len(rows)
-    if rows is not None and 4 * n_rows > 3 * len(
-        points
-    ):  # all in order is faster than most of them collected
-        return lower_bounds(points, point)[rows]
-    squares = np.empty(n_rows, points.dtype)
-    for block in row_blocks(n_rows, len(point)):
-        squares[block] = squares_of_rows(points[block if rows is None else rows[block]] - point)
-    underflow = len(point) * np.finfo(points.dtype).tiny
-    return squares * (1 - points.dtype.type(relative_rounding(points.dtype, len(point)))) - underflow
-
-
 def relative_rounding(dtype: DTypeLike, n_terms: int) -> float:
     """Bound the rounding error of a sum of products, relative to the product of the lengths of its vectors.
 

@@ -9,9 +9,11 @@ from ase_bmdal.selection.distances import (
     relative_rounding,
     row_blocks,
     squared_norms,
+    squares_of_rows,
 )
 
 TIE = 1e-10  # residuals that agree to ten digits are equal
+N_LEADERS = 2048  # 4 MB of float32 features of 512 dimensions
 NOISE = 4  # features that depend on each other do so to within this many roundings
 
 
@@ -71,40 +73,73 @@ class TooFewIndependentError(ValueError):
 
 
 class _Residuals:
+    """Squared lengths of what the picked features do not span.
+
+    They are bounded from above. A pick is taken out of the bounds of the leaders at once, the few structures with the
+    largest ones; those of all others, which are not above the level, follow once a pick may be among them. All picks
+    since then are one product with the pool, which is read that often, and not for each pick.
+    """
+
     def __init__(self, pool: Floats, n: int) -> None:
         self._pool = pool
         self._basis = np.zeros((n, pool.shape[1]))
-        self._count = 0
+        self._count = self._count_of_all = 0
         squares = squared_norms(pool)
         noise = NOISE * np.sqrt(pool.shape[1]) * np.finfo(pool.dtype).eps
         self._smallest = noise**2 * squares.max()
         self._product_rounding = relative_rounding(pool.dtype, pool.shape[1]) * np.sqrt(squares)  # [n_pool]
         self._rounding = relative_rounding(np.float64, pool.shape[1]) * squares
-        self._upper = squares + self._rounding
+        self._upper_of_all = squares + self._rounding
+        self._find_leaders()
 
     def pick_largest(self) -> int | None:
         """Find the largest residual and take its direction out of all of them; None if all are zero."""
-        leader = self._project(np.array([self._upper.argmax()]))
-        rows = np.flatnonzero(self._upper >= (1 - TIE) * squared_norms(leader)[0])
+        least = self._least_of_contenders()
+        if least <= self._level:
+            self._take_out(None, self._upper_of_all, self._count_of_all)
+            self._count_of_all = self._count
+            least = self._find_leaders()
+        contenders = np.flatnonzero(self._upper >= least)
+        rows = self._leaders[contenders]
         squares = np.empty(len(rows))
         for block in row_blocks(len(rows), self._pool.shape[1]):
             squares[block] = squared_norms(self._project(rows[block]))
         if squares.max() <= self._smallest:
             return None
-        self._upper[rows] = squares + self._rounding[rows]
-        pick = rows[(squares >= (1 - TIE) * squares.max()).argmax()]
-        self._take_out(pick)
+        self._upper[contenders] = squares + self._rounding[rows]
+        place = (squares >= (1 - TIE) * squares.max()).argmax()
+        pick = rows[place]
+        direction = self._project(rows[place : place + 1])[0]
+        self._basis[self._count] = direction / np.linalg.norm(direction)
+        self._count += 1
+        self._take_out(self._leaders, self._upper, self._count - 1)
+        self._upper[contenders[place]] = self._upper_of_all[pick] = -np.inf
         return int(pick)
 
-    def _take_out(self, pick: np.int64) -> None:
-        direction = self._project(np.array([pick]))[0]
-        direction /= np.linalg.norm(direction)
-        column = np.abs(self._pool @ direction.astype(self._pool.dtype)).astype(np.float64)
-        self._upper -= np.maximum(column - self._product_rounding, 0) ** 2
-        self._upper += self._rounding
-        self._upper[pick] = -np.inf
-        self._basis[self._count] = direction
-        self._count += 1
+    def _find_leaders(self) -> float:
+        """Those with the largest bounds, once all are up to date, and at least all that may be the largest."""
+        upper = self._upper_of_all
+        self._leaders, self._upper = np.array([upper.argmax()]), np.array([upper.max()])
+        least = self._least_of_contenders()
+        n_others = max(0, len(upper) - N_LEADERS)
+        leading = upper >= min(least, np.partition(upper, n_others)[n_others])
+        self._leaders, self._upper = np.flatnonzero(leading), upper[leading]
+        self._level = upper[~leading].max(initial=-np.inf)
+        return least
+
+    def _least_of_contenders(self) -> float:
+        """Who has less than this is not the largest: by the residual of the leader with the largest bound."""
+        leader = self._leaders[[self._upper.argmax()]]
+        return float((1 - TIE) * squared_norms(self._project(leader))[0])
+
+    def _take_out(self, rows: Indices | None, upper: Doubles, since: int) -> None:
+        """Lower the bounds of some structures, or of all, by what they have along the directions from one on."""
+        directions = self._basis[since : self._count].T.astype(self._pool.dtype)
+        for block in row_blocks(len(upper), len(directions)):
+            which = block if rows is None else rows[block]
+            columns = np.abs(self._pool[which] @ directions).astype(np.float64)
+            columns = np.maximum(columns - self._product_rounding[which, None], 0.0)
+            upper[block] += directions.shape[1] * self._rounding[which] - squares_of_rows(columns)
 
     def _project(self, rows: Indices) -> Doubles:
         features = self._pool[rows].astype(np.float64)

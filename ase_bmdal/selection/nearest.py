@@ -1,95 +1,71 @@
 """Nearest training structure of every structure of a pool: the one table of distances that is not small."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ase_bmdal.selection.distances import (
-    Doubles,
-    Floats,
-    Indices,
-    relative_rounding,
-    row_blocks,
-    squared_distances,
-    squared_norms,
-)
+from ase_bmdal.selection.distances import Doubles, Floats, Indices, row_blocks, squared_distances
+from ase_bmdal.selection.outline import Axes, Outline
 
+Table = tuple[Callable[[slice], Outline], Outline]  # draws some points; the fixed ones, along the same axes
 TABLE_ENTRIES = 2**20
-IN_DOUBT = (
-    4  # fixed points in doubt per point; if there are more, a table in float64 is cheaper than differences
-)
+IN_DOUBT = 4  # fixed points in doubt per point; if there are more, a larger table is cheaper than differences
 
 
-class NearestPoints:
+def nearest_points(points: Floats, fixed: Floats, outline: Outline | None = None) -> tuple[Indices, Doubles]:
     """Nearest of some fixed points for any other points; of equally near ones the first.
 
-    A table of distances by one matrix product, in the precision of the points, leaves a few fixed points in doubt,
-    mostly one; differences in float64 decide.
+    A table of distances by one matrix product, in few dimensions if there is an outline of the points, or else in all,
+    or else in float64, leaves a few fixed points in doubt, mostly one; differences in float64 decide.
 
     Parameters
     ----------
+    points : [n, n_features]
+        Feature vectors.
     fixed : [n_fixed, n_features]
-        Fixed points.
+        Fixed points, in the same precision.
+    outline
+        Of the points.
+
+    Returns
+    -------
+    nearest : [n]
+        Index of the fixed point.
+    squares : [n]
+        Squared distance to it.
     """
-
-    def __init__(self, fixed: Floats) -> None:
-        self._fixed = fixed
-        self._tables = [_Table(fixed, dtype) for dtype in (fixed.dtype, np.float64)]
-
-    def __call__(self, points: Floats) -> tuple[Indices, Doubles]:
-        """Find the nearest fixed point of every point.
-
-        Parameters
-        ----------
-        points : [n, n_features]
-            Feature vectors, in the precision of the fixed points.
-
-        Returns
-        -------
-        nearest : [n]
-            Index of the fixed point.
-        squares : [n]
-            Squared distance to it.
-        """
-        nearest, squares = np.empty(len(points), np.int64), np.empty(len(points))
-        n_fixed = len(self._fixed)
-        for block in row_blocks(len(points), n_fixed, max(TABLE_ENTRIES, 128 * n_fixed)):
-            nearest[block], squares[block] = self._of_block(points[block])
-        return nearest, squares
-
-    def _of_block(self, points: Floats) -> tuple[Indices, Doubles]:
-        for table in self._tables:
-            rows, columns = table.in_doubt(points)
-            if len(rows) <= IN_DOUBT * len(points):
-                break
-        squares = squared_distances(points, rows, self._fixed, columns)
-        smallest = np.minimum.reduceat(squares, np.searchsorted(rows, np.arange(len(points))))
-        hits = np.flatnonzero(squares == smallest[rows])[::-1]
-        nearest = np.empty(len(points), np.int64)
-        nearest[rows[hits]] = columns[hits]  # backwards, so the first one stays
-        return nearest, smallest
+    axes = Axes.of(fixed, points)
+    tables = [_whole(points, fixed, axes, dtype) for dtype in (points.dtype, np.float64)]
+    if outline:
+        tables.insert(0, (outline.__getitem__, outline.axes.outline(fixed, points.dtype)))
+    nearest, squares = np.empty(len(points), np.int64), np.empty(len(points))
+    for block in row_blocks(len(points), len(fixed), max(TABLE_ENTRIES, 128 * len(fixed))):
+        nearest[block], squares[block] = _of_block(points, fixed, tables, block)
+    return nearest, squares
 
 
-class _Table:
-    """|y|² - 2 x·y in one precision for points x and fixed points y, relative to the mean of these.
+def _whole(points: Floats, fixed: Floats, axes: Axes, dtype: DTypeLike) -> Table:
+    return lambda block: axes.outline(points[block], dtype), axes.outline(fixed, dtype)
 
-    The rounding of a squared distance is below k (|x| + |y|)² <= 2k|x|² + 2k|y|², k the relative rounding.
-    """
 
-    def __init__(self, fixed: Floats, dtype: DTypeLike) -> None:
-        self._origin = fixed.mean(axis=0, dtype=np.float64).astype(fixed.dtype).astype(dtype)
-        self._k = relative_rounding(dtype, fixed.shape[1])
-        self._underflow = fixed.shape[1] * float(np.finfo(dtype).tiny)
-        self._squares = squared_norms(fixed, self._origin)
-        self._low_squares = ((1 - 2 * self._k) * self._squares).astype(dtype)
-        self._minus_two_y = -2 * np.subtract(fixed, self._origin, dtype=dtype)
-
-    def in_doubt(self, points: Floats) -> tuple[Indices, Indices]:
-        x = np.subtract(points, self._origin, dtype=self._origin.dtype)
-        low = x @ self._minus_two_y.T  # [n, n_fixed]
-        low += self._low_squares
-        best = low.argmin(axis=1)
-        squares = np.einsum("ij,ij->i", x, x, dtype=np.float64)
-        rounding = 4 * self._k * (squares + self._squares[best]) + self._underflow
-        limit = low[np.arange(len(low)), best] + rounding
-        rows, columns = np.nonzero(low <= limit[:, None].astype(low.dtype))
-        return rows, columns
+def _of_block(points: Floats, fixed: Floats, tables: list[Table], block: slice) -> tuple[Indices, Doubles]:
+    """A table that leaves many fixed points in doubt is not used for another block, either."""
+    places = np.arange(block.start, block.stop)
+    while True:
+        draw, drawn = tables[0]
+        outline = draw(block)
+        products = outline.products(drawn)
+        guess = products.argmin(axis=1)
+        squares = squared_distances(points, places, fixed, guess)
+        rows, columns = outline.within(np.sqrt(squares), drawn, products)
+        if len(rows) <= IN_DOUBT * len(places) or len(tables) == 1:
+            break
+        tables.pop(0)
+    is_other = columns != guess[rows]
+    rows, columns = rows[is_other] + block.start, columns[is_other]
+    squares = np.concatenate([squares, squared_distances(points, rows, fixed, columns)])
+    rows, columns = np.concatenate([places, rows]), np.concatenate([guess, columns])
+    order = np.lexsort((columns, squares, rows))
+    first = order[np.searchsorted(rows[order], places)]
+    return columns[first], squares[first]

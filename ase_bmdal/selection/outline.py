@@ -3,67 +3,164 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from ase_bmdal.selection.distances import Doubles, Floats, Indices, lower_bounds, row_blocks, squares_of_rows
+from ase_bmdal.selection.distances import (
+    Doubles,
+    Floats,
+    Indices,
+    relative_rounding,
+    row_blocks,
+    squares_of_rows,
+)
 
 N_AXES = 32
 SAMPLE = 2000  # points that the axes are found from
-MANY_POINTS = 5000  # from which on finding axes is worth it
 ROUNDING = 1e-6  # of a coordinate, relative to the length of its point: that of float32, and of the rest
+UNDERFLOW = 1e-150  # distances below have no squares
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Where outlines are drawn.
+
+    Attributes
+    ----------
+    origin : [n_features]
+        In the middle of the points.
+    unit
+        Of all coordinates, so that their squares are neither too large nor too small for float32.
+    directions : [n_features, n_axes]
+        At right angles, of length one; None for the axes that the features have.
+    """
+
+    origin: Doubles
+    unit: float
+    directions: Doubles | None
+
+    @staticmethod
+    def of(points: Floats, *others: Floats, n_axes: int | None = None) -> "Axes":
+        """The principal axes of points, or all the axes that they have; others are to be drawn as well."""
+        unit = max(*(max(float(x.max()), -float(x.min())) for x in (points, *others)), UNDERFLOW)
+        sample = np.asarray(points[:: max(1, len(points) // SAMPLE)], np.float64)
+        origin = sample.mean(axis=0)
+        if n_axes is None:
+            return Axes(origin, unit, None)
+        sample = (sample - origin) / unit
+        _, directions = np.linalg.eigh(sample.T @ sample)
+        return Axes(origin, unit, directions[:, -n_axes:])
+
+    def outline(self, points: Floats, dtype: DTypeLike) -> "Outline":
+        """Draw points: what they are along the axes, and the length of what is left if these are not all.
+
+        The difference of two lengths is not more than the length of the difference, so no two points of an outline are
+        farther apart than they are.
+        """
+        n_features = points.shape[1]
+        n_coordinates = n_features if self.directions is None else self.directions.shape[1] + 1
+        drawn, squares = np.empty((len(points), n_coordinates), dtype), np.empty(len(points))
+        for block in row_blocks(*points.shape):
+            x = np.subtract(points[block], self.origin, dtype=np.float64)
+            x /= self.unit
+            squares[block] = squares_of_rows(x)
+            if self.directions is None:
+                drawn[block] = x
+            else:
+                along = x @ self.directions
+                drawn[block, :-1] = along
+                drawn[block, -1] = np.sqrt(np.maximum(squares[block] - squares_of_rows(along), 0.0))
+        return Outline(self, drawn, squares)
 
 
 @dataclass(frozen=True)
 class Outline:
-    """Points in fewer dimensions, where no two are farther apart.
+    """Points in few dimensions, where no two are farther apart.
 
     Attributes
     ----------
+    axes
+        Where they are drawn.
     points : [n, n_coordinates]
-        Along the principal axes, and the length of what is left: the difference of two lengths is not more
-        than the length of the difference.
-    slack : [n]
-        How wrong a distance of two may be for each of them.
+        Along the axes, in units of `axes.unit`.
+    squares : [n]
+        Squared lengths.
     """
 
+    axes: Axes
     points: Floats
-    slack: Doubles
+    squares: Doubles
 
-    @staticmethod
-    def of(points: Floats) -> "Outline":
-        """Find the principal axes; few points, or points of few dimensions, are their own outline."""
-        if len(points) < MANY_POINTS or points.shape[1] < 2 * N_AXES:
-            return Outline(points, np.zeros(len(points)))
-        sample = np.asarray(points[:: max(1, len(points) // SAMPLE)], np.float64)
-        origin = sample.mean(axis=0)
-        _, axes = np.linalg.eigh((sample - origin).T @ (sample - origin))
-        axes = axes[:, -N_AXES:]
-        outline = np.empty((len(points), N_AXES + 1), points.dtype)
-        lengths = np.empty(len(points))
-        for block in row_blocks(*points.shape):
-            x = np.subtract(points[block], origin, dtype=np.float64)
-            along, squares = x @ axes, squares_of_rows(x)
-            outline[block, :-1] = along
-            outline[block, -1] = np.sqrt(np.maximum(squares - squares_of_rows(along), 0.0))
-            lengths[block] = np.sqrt(squares)
-        return Outline(outline, ROUNDING * lengths)
+    def __getitem__(self, rows: slice) -> "Outline":
+        """Some of the points."""
+        return Outline(self.axes, self.points[rows], self.squares[rows])
 
-    def within(self, squares: Doubles, index: int, rows: Indices) -> Indices:
-        """Those of the rows that may be nearer to a point than a distance of their own.
+    def products(self, others: "Outline") -> Floats:
+        """`(1 - 3k) |y|² - 2 x·y`, k the relative rounding, for points x and others y: [n, n_others].
+
+        With `(1 - 3k) |x|²` it is below the squared distance: the rounding of that is below
+        `k (|x| + |y|)² <= 2k |x|² + 2k |y|²`.
+        """
+        products = self.points @ (-2 * others.points).T
+        products += ((1 - 3 * self._k) * others.squares).astype(products.dtype)
+        return products
+
+    def within(self, distances: Doubles, others: "Outline", products: Floats) -> tuple[Indices, Indices]:
+        """Find the others that may be nearer to a point than a distance of its own.
 
         Parameters
         ----------
-        squares : [n]
-            Squares of these distances.
-        index
-            Of the point.
-        rows : [n_rows]
-            Where to look.
+        distances : [n]
+            Such distances.
+        others
+            Other points along the same axes.
+        products : [n, n_others]
+            What `products` gives for them.
 
         Returns
         -------
-        array
-            All rows that are nearer, and some others.
+        rows, columns
+            Points and others, in order: all that are nearer, and some more.
         """
-        at_least = np.sqrt(np.maximum(lower_bounds(self.points, self.points[index], rows), 0.0))
-        kept: Indices = rows[at_least < np.sqrt(squares[rows]) + self.slack[rows] + self.slack[index]]
-        return kept
+        slack = ROUNDING * (np.sqrt(self.squares) + np.sqrt(others.squares.max()))
+        limits = ((distances + UNDERFLOW) / self.axes.unit + slack) ** 2 - (1 - 3 * self._k) * self.squares
+        limits += np.finfo(products.dtype).tiny
+        found = np.flatnonzero(products < limits.astype(products.dtype)[:, None])
+        return np.divmod(found, products.shape[1])
+
+    @property
+    def _k(self) -> float:
+        return relative_rounding(self.points.dtype, self.points.shape[1])
+
+
+def lower_bounds(points: Floats, rows: Indices, index: int, outline: Outline) -> Doubles:
+    """Bound squared distances to one point from below, by products in the precision of the points.
+
+    With `x' = x - o`, `o` the origin of the outline, a distance is `|x'|² + |y'|² - 2 (x·y' - o·y')`.
+
+    Parameters
+    ----------
+    points : [n, n_features]
+        Feature vectors x.
+    rows : [n_rows]
+        Which of them.
+    index
+        Of the point y.
+    outline
+        Of all points, with their lengths.
+
+    Returns
+    -------
+    array : [n_rows]
+        Numbers just below the squared distances, whatever their rounding.
+    """
+    axes = outline.axes
+    y = (points[index] - axes.origin) / axes.unit
+    products = np.empty(len(rows))
+    for block in row_blocks(len(rows), len(y)):
+        products[block] = points[rows[block]] @ y.astype(points.dtype)
+    squares = outline.squares[rows]
+    longest = np.sqrt(squares) + np.linalg.norm(axes.origin) / axes.unit
+    rounding = relative_rounding(points.dtype, len(y)) * longest * np.linalg.norm(y)
+    squares = (1 - relative_rounding(np.float64, len(y))) * (squares + y @ y)
+    bounds: Doubles = squares - 2 * ((products - axes.origin @ y) / axes.unit + rounding)
+    return axes.unit**2 * bounds - UNDERFLOW**2
