@@ -51,8 +51,8 @@ def gradient_features(
         For an unknown feature map, or as `GMNN.predict`.
     """
     rows: dict[int, NDArray[np.floating]] = {}
-    for members, batch, values in _per_atom(model, structures, feature_map, seed):
-        rows.update(zip(members, (part.sum(axis=0) for part in batch.split(values)), strict=True))
+    for members, _, values in _by_batch(model, structures, feature_map, seed, summed=True):
+        rows.update(zip(members, values, strict=False))
     return np.stack([rows[index] for index in range(len(structures))])
 
 
@@ -67,13 +67,13 @@ def atomic_features(
         [n_atoms, n_features] for each structure.
     """
     rows: dict[int, NDArray[np.floating]] = {}
-    for members, batch, values in _per_atom(model, structures, feature_map, seed):
+    for members, batch, values in _by_batch(model, structures, feature_map, seed, summed=False):
         rows.update(zip(members, batch.split(values), strict=True))
     return [rows[index] for index in range(len(structures))]
 
 
-def _per_atom(
-    model: GMNN, structures: Sequence[Atoms], feature_map: FeatureMap, seed: int
+def _by_batch(
+    model: GMNN, structures: Sequence[Atoms], feature_map: FeatureMap, seed: int, *, summed: bool
 ) -> Iterator[tuple[list[int], Batch, NDArray[np.floating]]]:
     if feature_map not in FEATURE_MAPS:
         raise ValueError(f"expected a feature map of {', '.join(FEATURE_MAPS)}, got {feature_map!r}")
@@ -87,12 +87,12 @@ def _per_atom(
         yield (
             members,
             batch,
-            _compiled(settings, batch.shape)(model.tensors, arrays_of(batch), chosen).numpy(),
+            _compiled(settings, batch.shape, summed)(model.tensors, arrays_of(batch), chosen).numpy(),
         )
 
 
 @cache
-def _compiled(settings: ModelSettings, shape: Shape) -> Any:
+def _compiled(settings: ModelSettings, shape: Shape, summed: bool) -> Any:
     @Compiled
     def run(parameters: Parameters, arrays: Arrays, chosen: Projections | None) -> tf.Tensor:
         network = atomic_network(parameters, arrays.surroundings, settings)
@@ -101,6 +101,10 @@ def _compiled(settings: ModelSettings, shape: Shape) -> Any:
         else:
             values = random_projection(network, layer_weights(parameters), chosen)
         one_hot = tf.one_hot(arrays.species, parameters["scale"].shape[0], dtype=values.dtype)
-        return parameters["energy_scale"] * tf.linalg.matvec(one_hot, parameters["scale"])[:, None] * values
+        scales = parameters["energy_scale"] * tf.linalg.matvec(one_hot, parameters["scale"])
+        of_atoms = scales[:, None] * values
+        return (
+            tf.math.unsorted_segment_sum(of_atoms, arrays.structure, shape.structures) if summed else of_atoms
+        )
 
     return run

@@ -42,7 +42,8 @@ class Geometry:
         ValueError
             As `neighbours`.
         """
-        return Geometry._with(neighbours(atoms, cutoff), atoms, cutoff)
+        table = neighbours(atoms, cutoff)
+        return Geometry(atoms.numbers, table, table.vectors(atoms, padding=2 * cutoff), volume(atoms))
 
     @staticmethod
     def of_each(structures: Sequence[Atoms], cutoff: float) -> "list[Geometry]":
@@ -56,13 +57,12 @@ class Geometry:
         found: list[Geometry] = []
         for group in _groups(range(len(structures)), structures, ATOMS_PER_SEARCH):
             some = [structures[index] for index in group]
-            tables = neighbours_of_each(some, cutoff)
-            found += (Geometry._with(table, atoms, cutoff) for table, atoms in zip(tables, some, strict=True))
+            tables = neighbours_of_each(some, cutoff, padding=2 * cutoff)
+            found += (
+                Geometry(atoms.numbers, *each, volume(atoms))
+                for atoms, each in zip(some, tables, strict=True)
+            )
         return found
-
-    @staticmethod
-    def _with(table: Neighbours, atoms: Atoms, cutoff: float) -> "Geometry":
-        return Geometry(atoms.numbers, table, table.vectors(atoms, padding=2 * cutoff), volume(atoms))
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -158,10 +158,11 @@ def assemble(
     species = np.full(shape.atoms, -1, np.int32)
     structure = np.zeros(shape.atoms, np.int32)
     volumes = np.zeros(shape.structures, dtype)
+    numbers = np.concatenate([geometry.numbers for geometry in geometries])
+    species[: len(numbers)] = species_of(numbers, elements)
     start = 0
     for index, geometry in enumerate(geometries):
         rows = slice(start, start + len(geometry))
-        species[rows] = species_of(geometry.numbers, elements)
         structure[rows] = index
         pairs[rows, : geometry.width] = geometry.pairs
         table = geometry.table
@@ -279,8 +280,9 @@ def species_of(numbers: NDArray[np.int64], elements: Sequence[int]) -> NDArray[n
     """
     known = np.asarray(elements)
     place = np.searchsorted(known, numbers).clip(max=len(known) - 1)
-    unknown = np.unique(numbers[known[place] != numbers])
-    if len(unknown):
+    is_unknown = known[place] != numbers
+    if is_unknown.any():
+        unknown = np.unique(numbers[is_unknown])
         raise UnknownElementError(
             f"expected only the elements the model was trained on ({_symbols(elements)}), "
             f"got also {_symbols(unknown)}"

@@ -52,12 +52,16 @@ class Neighbours:
         ndarray
             Å, [n_atoms, n_neighbours, 3].
         """
-        positions = atoms.get_positions()
-        vectors = positions[self.neighbour] - positions[:, None]
-        if atoms.pbc.any():
-            vectors += self.image @ atoms.cell.array
+        return self._vectors(atoms.positions, atoms.cell.array if atoms.pbc.any() else None, padding)
+
+    def _vectors(
+        self, positions: NDArray[np.float64], cell: NDArray[np.float64] | None, padding: float
+    ) -> NDArray[np.float64]:
+        vectors: NDArray[np.float64] = positions[self.neighbour] - positions[:, None]
+        if cell is not None:
+            vectors += self.image @ cell
         vectors[~self.is_pair] = (padding, 0.0, 0.0)
-        return vectors  # type: ignore[no-any-return]
+        return vectors
 
     def part(self, start: int, end: int) -> "Neighbours":
         """Neighbours of some atoms in a row, none of which has a neighbour among the others."""
@@ -87,13 +91,17 @@ def neighbours(atoms: Atoms, cutoff: float) -> Neighbours:
     return _table(len(atoms), *_pairs(atoms.positions, cell, atoms.pbc, cutoff))
 
 
-def neighbours_of_each(structures: Sequence[Atoms], cutoff: float) -> list[Neighbours]:
-    """Neighbours of every structure: of all molecules by one search, in which they lie out of reach of one another.
+def neighbours_of_each(
+    structures: Sequence[Atoms], cutoff: float, padding: float
+) -> list[tuple[Neighbours, NDArray[np.float64]]]:
+    """Neighbours and pair vectors of every structure, of all molecules at once.
 
     Parameters
     ----------
     structures, cutoff
         As in `neighbours`.
+    padding
+        As in `Neighbours.vectors`.
 
     Raises
     ------
@@ -101,22 +109,33 @@ def neighbours_of_each(structures: Sequence[Atoms], cutoff: float) -> list[Neigh
         As `neighbours`.
     """
     molecules = [atoms for atoms in structures if not atoms.pbc.any()]
-    of_molecules = iter(_of_molecules(molecules, cutoff) if molecules else [])
-    return [neighbours(atoms, cutoff) if atoms.pbc.any() else next(of_molecules) for atoms in structures]
+    of_molecules = iter(_of_molecules(molecules, cutoff, padding) if molecules else [])
+    found = []
+    for atoms in structures:
+        if atoms.pbc.any():
+            table = neighbours(atoms, cutoff)
+            found.append((table, table.vectors(atoms, padding)))
+        else:
+            found.append(next(of_molecules))
+    return found
 
 
-def _of_molecules(molecules: Sequence[Atoms], cutoff: float) -> list[Neighbours]:
-    positions, edge = [], 0.0
+def _of_molecules(
+    molecules: Sequence[Atoms], cutoff: float, padding: float
+) -> list[tuple[Neighbours, NDArray[np.float64]]]:
+    """By one search, in which they lie out of reach of one another."""
     for atoms in molecules:
         check_geometry(atoms)
-        low, high = atoms.positions.min(axis=0), atoms.positions.max(axis=0)
-        positions.append(atoms.positions - low + (edge, 0.0, 0.0))
-        edge += high[0] - low[0] + 2 * cutoff
-    ends = np.cumsum([len(atoms) for atoms in molecules])
-    found = _table(
-        int(ends[-1]), *_pairs(np.concatenate(positions), np.zeros((3, 3)), np.zeros(3, bool), cutoff)
-    )
-    return [found.part(start, end) for start, end in pairwise([0, *ends.tolist()])]
+    sizes = np.array([len(atoms) for atoms in molecules])
+    ends = np.cumsum(sizes)
+    positions = np.concatenate([atoms.positions for atoms in molecules])
+    low, high = (side.reduceat(positions, ends - sizes) for side in (np.minimum, np.maximum))
+    lengths = high[:, 0] - low[:, 0] + 2 * cutoff
+    low[:, 0] -= np.cumsum(lengths) - lengths
+    apart = positions - np.repeat(low, sizes, axis=0)
+    table = _table(len(positions), *_pairs(apart, np.zeros((3, 3)), np.zeros(3, bool), cutoff))
+    vectors = table._vectors(positions, None, padding)
+    return [(table.part(start, end), vectors[start:end]) for start, end in pairwise([0, *ends.tolist()])]
 
 
 def check_geometry(atoms: Atoms) -> None:
@@ -129,8 +148,9 @@ def check_geometry(atoms: Atoms) -> None:
     """
     if len(atoms) == 0:
         raise ValueError("expected a structure with atoms, got one without")
-    bad = np.flatnonzero(~np.isfinite(atoms.get_positions()).all(axis=1))
-    if len(bad):
+    finite = np.isfinite(atoms.positions)
+    if not finite.all():
+        bad = np.flatnonzero(~finite.all(axis=1))
         raise ValueError(
             f"expected finite positions, got {atoms.positions[bad[0]]} for atom {bad[0]} of {atoms.symbols}"
         )

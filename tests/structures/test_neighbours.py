@@ -55,16 +55,15 @@ def test_equal_those_of_ase(name):
 def test_many_at_once_are_those_of_each():
     structures = [*GEOMETRIES.values(), *(random_structure(seed, n=1 + seed % 7) for seed in range(30))]
     spanned = [atoms for atoms in structures if abs(np.linalg.det(atoms.cell.complete().array)) > 8]
-    for atoms, table in zip(spanned, neighbours_of_each(spanned, CUTOFF), strict=True):
+    for atoms, (table, vectors) in zip(spanned, neighbours_of_each(spanned, CUTOFF, 9.0), strict=True):
         expect_all_pairs(atoms, table)
         expect_an_involution(table)
         width = (alone := neighbours(atoms, CUTOFF)).neighbour.shape[1]
-        vectors = table.vectors(atoms, 9.0)
         np.testing.assert_array_equal(vectors[:, :width], alone.vectors(atoms, 9.0))
         np.testing.assert_array_equal(
             vectors[:, width:], np.broadcast_to([9.0, 0, 0], vectors[:, width:].shape)
         )
-    assert neighbours_of_each([], CUTOFF) == []
+    assert neighbours_of_each([], CUTOFF, 9.0) == []
 
 
 @settings(max_examples=60, deadline=None)
