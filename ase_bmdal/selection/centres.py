@@ -46,9 +46,11 @@ class NearestCentres:
         pick
             Index into the pool.
         """
-        rows = self._within_reach(pick) if self._count else np.arange(len(self._pool))
+        if not self._count:
+            self.squares.fill(np.inf)
+        rows = self._within_reach(pick)
         squares = squared_distances(self._pool, rows, self._pool[[pick]], np.zeros_like(rows))
-        nearer = np.full(len(rows), True) if not self._count else squares < self.squares[rows]
+        nearer = squares < self.squares[rows]
         self.squares[rows[nearer]] = squares[nearer]
         self.nearest[rows[nearer]] = self._count
         self._count += 1

@@ -37,15 +37,13 @@ def row_blocks(n_rows: int, n_columns: int, entries: int = BLOCK_ENTRIES) -> Ite
         yield slice(start, min(start + step, n_rows))
 
 
-def squared_norms(points: Floats, origin: Floats | float = 0.0) -> Doubles:
-    """Squared length of every row, |x - o|².
+def squared_norms(points: Floats) -> Doubles:
+    """Squared length of every row, |x|².
 
     Parameters
     ----------
     points : [n, n_features]
         Feature vectors x.
-    origin : [n_features]
-        Where to measure from.
 
     Returns
     -------
@@ -54,7 +52,7 @@ def squared_norms(points: Floats, origin: Floats | float = 0.0) -> Doubles:
     """
     squares = np.empty(len(points))
     for block in row_blocks(*points.shape):
-        squares[block] = squares_of_rows(np.subtract(points[block], origin, dtype=np.float64))
+        squares[block] = squares_of_rows(points[block].astype(np.float64))
     return squares
 
 

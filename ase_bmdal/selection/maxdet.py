@@ -94,7 +94,7 @@ class _Residuals:
 
     def pick_largest(self) -> int | None:
         """Find the largest residual and take its direction out of all of them; None if all are zero."""
-        least = self._least_of_contenders()
+        least = self._least_of_contenders(self._leaders[self._upper.argmax()])
         if least <= self._level:
             self._take_out(None, self._upper_of_all, self._count_of_all)
             self._count_of_all = self._count
@@ -119,18 +119,16 @@ class _Residuals:
     def _find_leaders(self) -> float:
         """Those with the largest bounds, once all are up to date, and at least all that may be the largest."""
         upper = self._upper_of_all
-        self._leaders, self._upper = np.array([upper.argmax()]), np.array([upper.max()])
-        least = self._least_of_contenders()
+        least = self._least_of_contenders(upper.argmax())
         n_others = max(0, len(upper) - N_LEADERS)
         leading = upper >= min(least, np.partition(upper, n_others)[n_others])
         self._leaders, self._upper = np.flatnonzero(leading), upper[leading]
         self._level = upper[~leading].max(initial=-np.inf)
         return least
 
-    def _least_of_contenders(self) -> float:
-        """Who has less than this is not the largest: by the residual of the leader with the largest bound."""
-        leader = self._leaders[[self._upper.argmax()]]
-        return float((1 - TIE) * squared_norms(self._project(leader))[0])
+    def _least_of_contenders(self, leader: np.int64) -> float:
+        """Who has less than this is not the largest: by the residual of the structure with the largest bound."""
+        return float((1 - TIE) * squared_norms(self._project(np.array([leader])))[0])
 
     def _take_out(self, rows: Indices | None, upper: Doubles, since: int) -> None:
         """Lower the bounds of some structures, or of all, by what they have along the directions from one on."""

@@ -1,9 +1,9 @@
 """Nearest training structure of every structure of a pool: the one table of distances that is not small."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from ase_bmdal.selection.distances import Doubles, Floats, Indices, row_blocks, squared_distances
 from ase_bmdal.selection.outline import Axes, Outline
@@ -11,6 +11,15 @@ from ase_bmdal.selection.outline import Axes, Outline
 Table = tuple[Callable[[slice], Outline], Outline]  # draws some points; the fixed ones, along the same axes
 TABLE_ENTRIES = 2**20
 IN_DOUBT = 4  # fixed points in doubt per point; if there are more, a larger table is cheaper than differences
+
+
+class Found(NamedTuple):
+    """A guess for each point with its squared distance [n], and all pairs of points and fixed ones in doubt."""
+
+    guess: Indices
+    squares: Doubles
+    rows: Indices
+    columns: Indices
 
 
 def nearest_points(points: Floats, fixed: Floats, outline: Outline | None = None) -> tuple[Indices, Doubles]:
@@ -35,33 +44,39 @@ def nearest_points(points: Floats, fixed: Floats, outline: Outline | None = None
     squares : [n]
         Squared distance to it.
     """
-    axes = Axes.of(fixed, points)
-    tables = [_whole(points, fixed, axes, dtype) for dtype in (points.dtype, np.float64)]
-    if outline:
-        tables.insert(0, (outline.__getitem__, outline.axes.outline(fixed, points.dtype)))
+    tables = _tables(points, fixed, outline)
+    table = next(tables)
     nearest, squares = np.empty(len(points), np.int64), np.empty(len(points))
     for block in row_blocks(len(points), len(fixed), max(TABLE_ENTRIES, 128 * len(fixed))):
-        nearest[block], squares[block] = _of_block(points, fixed, tables, block)
+        found = _look_up(table, points, fixed, block)
+        while len(found.rows) > IN_DOUBT * len(found.guess) and (larger := next(tables, None)):
+            table = larger
+            found = _look_up(table, points, fixed, block)
+        nearest[block], squares[block] = _decide(found, points, fixed, block)
     return nearest, squares
 
 
-def _whole(points: Floats, fixed: Floats, axes: Axes, dtype: DTypeLike) -> Table:
-    return lambda block: axes.outline(points[block], dtype), axes.outline(fixed, dtype)
+def _tables(points: Floats, fixed: Floats, outline: Outline | None) -> Iterator[Table]:
+    """From the smallest to the largest, each made when those before left too many in doubt."""
+    if outline:
+        yield outline.__getitem__, outline.axes.outline(fixed, points.dtype)
+    axes = Axes.of(fixed, points)
+    yield lambda block: axes.outline(points[block], points.dtype), axes.outline(fixed, points.dtype)
+    yield lambda block: axes.outline(points[block], np.float64), axes.outline(fixed, np.float64)
 
 
-def _of_block(points: Floats, fixed: Floats, tables: list[Table], block: slice) -> tuple[Indices, Doubles]:
-    """A table that leaves many fixed points in doubt is not used for another block, either."""
+def _look_up(table: Table, points: Floats, fixed: Floats, block: slice) -> Found:
+    draw, drawn = table
+    outline = draw(block)
+    products = outline.products(drawn)
+    guess = products.argmin(axis=1)
+    squares = squared_distances(points, np.arange(block.start, block.stop), fixed, guess)
+    return Found(guess, squares, *outline.within(np.sqrt(squares), drawn, products))
+
+
+def _decide(found: Found, points: Floats, fixed: Floats, block: slice) -> tuple[Indices, Doubles]:
     places = np.arange(block.start, block.stop)
-    while True:
-        draw, drawn = tables[0]
-        outline = draw(block)
-        products = outline.products(drawn)
-        guess = products.argmin(axis=1)
-        squares = squared_distances(points, places, fixed, guess)
-        rows, columns = outline.within(np.sqrt(squares), drawn, products)
-        if len(rows) <= IN_DOUBT * len(places) or len(tables) == 1:
-            break
-        tables.pop(0)
+    guess, squares, rows, columns = found
     is_other = columns != guess[rows]
     rows, columns = rows[is_other] + block.start, columns[is_other]
     squares = np.concatenate([squares, squared_distances(points, rows, fixed, columns)])
