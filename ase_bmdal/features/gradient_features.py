@@ -13,7 +13,7 @@ from ase_bmdal.features.last_layer import last_layer
 from ase_bmdal.features.random_projection import Projections, projections, random_projection
 from ase_bmdal.potential.compilation import Compiled
 from ase_bmdal.potential.gmnn import ATOMS_PER_BATCH, GMNN, arrays_of
-from ase_bmdal.potential.gradients import Arrays, Parameters, atomic_network
+from ase_bmdal.potential.gradients import Arrays, Parameters, atomic_network, of_species
 from ase_bmdal.potential.network import layer_weights
 from ase_bmdal.potential.settings import ModelSettings
 from ase_bmdal.structures.batch import Batch, Shape, batches
@@ -100,11 +100,8 @@ def _compiled(settings: ModelSettings, shape: Shape, summed: bool) -> Any:
             values = last_layer(network)
         else:
             values = random_projection(network, layer_weights(parameters), chosen)
-        one_hot = tf.one_hot(arrays.species, parameters["scale"].shape[0], dtype=values.dtype)
-        scales = parameters["energy_scale"] * tf.linalg.matvec(one_hot, parameters["scale"])
-        of_atoms = scales[:, None] * values
-        return (
-            tf.math.unsorted_segment_sum(of_atoms, arrays.structure, shape.structures) if summed else of_atoms
-        )
+        scales = parameters["energy_scale"] * of_species(parameters["scale"], arrays.species)
+        values = scales[:, None] * values
+        return tf.math.unsorted_segment_sum(values, arrays.structure, shape.structures) if summed else values
 
     return run

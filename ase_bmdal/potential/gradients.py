@@ -71,17 +71,17 @@ def atomic_energies(parameters: Parameters, around: Surroundings, settings: Mode
 def _energies(
     parameters: Parameters, around: Surroundings, network: Forward, settings: ModelSettings
 ) -> tf.Tensor:
-    scale, shift = (_of_species(parameters[name], around.species) for name in ("scale", "shift"))
+    scale, shift = (of_species(parameters[name], around.species) for name in ("scale", "shift"))
     energies = parameters["energy_scale"] * (scale * network.outputs + shift)
     if settings.repulsion is None:
         return energies
     numbers, neighbours = (
-        _of_species(parameters["numbers"], each) for each in (around.species, around.neighbour_species)
+        of_species(parameters["numbers"], each) for each in (around.species, around.neighbour_species)
     )
     return energies + repulsion(around.pairs, numbers, neighbours, settings.cutoff)
 
 
-def _of_species(values: tf.Tensor, species: tf.Tensor) -> tf.Tensor:
+def of_species(values: tf.Tensor, species: tf.Tensor) -> tf.Tensor:
     """The value of each atom's element, zero for padding: [n_species] to the shape of `species`."""
     return tf.linalg.matvec(tf.one_hot(species, values.shape[0], dtype=values.dtype), values)
 
@@ -148,7 +148,7 @@ def _rows(
         energies = _energies(parameters, around, network, settings)
         total = tf.reduce_sum(energies)
         if posterior is not None:
-            scale = parameters["energy_scale"] * _of_species(parameters["scale"], around.species)
+            scale = parameters["energy_scale"] * of_species(parameters["scale"], around.species)
             mapped = posterior_features(network, scale, posterior)
             deviations = norm(mapped)
             doubt = -tf.reduce_sum(deviations)
