@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
     from ase_bmdal.features.gradient_features import gradient_features
     from ase_bmdal.labelling.settings import LabellingSettings
-    from ase_bmdal.learner.settings import Convergence, FirstContact, Retraining
+    from ase_bmdal.learner.settings import Convergence, FirstContact, Promotion, Retraining
     from ase_bmdal.potential.files import load_model
     from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
     from ase_bmdal.potential.training import train
@@ -33,6 +33,7 @@ _HOME = {
     "ModelSettings": "potential.settings",
     "TrainingSettings": "potential.settings",
     "Retraining": "learner.settings",
+    "Promotion": "learner.settings",
     "FirstContact": "learner.settings",
     "Convergence": "learner.settings",
     "Trust": "acquisition.trust",
@@ -50,6 +51,7 @@ __all__ = [
     "ModelSettings",
     "TrainingSettings",
     "Retraining",
+    "Promotion",
     "FirstContact",
     "Convergence",
     "Trust",

@@ -6,7 +6,7 @@ from ase.build import bulk, fcc111, molecule
 
 from ase_bmdal.common.randomness import stream
 from ase_bmdal.potential.gmnn import GMNN
-from ase_bmdal.potential.network import initial_parameters
+from ase_bmdal.potential.network import InputScaling, initial_parameters
 from ase_bmdal.potential.settings import ModelSettings
 
 
@@ -52,7 +52,8 @@ def random_model(elements, seed=0, **settings):
         if name.startswith("b") or name in ("scale", "shift"):
             noise = rng.standard_normal(parameters[name].shape) * (0.3 if name != "beta" else 0)
             parameters[name] = (parameters[name] + noise).astype(chosen.numpy_dtype)
-    return GMNN(chosen, sorted(elements), parameters, rng.standard_normal(len(elements)) * 10, 0.7)
+    inputs = InputScaling(0.1 * rng.standard_normal(chosen.n_invariants), 1.3)
+    return GMNN(chosen, sorted(elements), parameters, rng.standard_normal(len(elements)) * 10, 0.7, inputs)
 
 
 def model_for(structures, **settings):

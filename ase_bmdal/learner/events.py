@@ -48,6 +48,10 @@ class Round:
         Part of the atoms of the new labels whose force error was within the bound given before; None without bounds.
     reason
         Why the round was due.
+    training
+        How its potential came about: ``"from scratch"``, ``"warm"``, or ``"not promoted"`` if its predecessor stays.
+    objection
+        What was wrong with the first potential that was trained; empty if nothing was.
     select_seconds, label_seconds, train_seconds
         Time taken.
     """
@@ -65,6 +69,8 @@ class Round:
     train_seconds: float
     coverage: float | None = None
     reason: str = ""
+    training: str = ""
+    objection: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +210,7 @@ class Learner:
             )
         self._label_best(frames, len(first), number)
         self._labels.refuse_if_all_failed(number, in_a_row=self.settings.batch_size)
-        self._train(number, len(pool), reason)
+        self._train(number, len(pool), reason, frames)
         self._is_settled = True
 
     def report_rewind(self, from_step: int, to_step: int, reason: str, rewinds: int) -> None:
@@ -335,13 +335,13 @@ class Learner:
             raise RuntimeError("expected a potential to predict with")
         return predictions(self.model, frames)
 
-    def _train(self, number: int, pool: int, why: str) -> None:
+    def _train(self, number: int, pool: int, why: str, frames: Sequence[Atoms] = ()) -> None:
         reason = self.reason_to_finish = reason_to_finish(self.settings, self._labels)
         with self._timing("train"):
             if self.settings.trust.enabled and self.model is None:
                 self._labels.predict(self._models.rehearse(self._labels.done, number))
-            self._models.train(self._labels.done, number, final=reason is not None)
-        report = self._summary(number, pool, why)
+            outcome = self._models.train(self._labels.done, number, final=reason is not None, frames=frames)
+        report = replace(self._summary(number, pool, why), **outcome._asdict())
         self._models.keep(number, asdict(report))
         self._folder.log_round(asdict(report))
         self._seconds = dict.fromkeys(self._seconds, 0.0)

@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+from ase import Atoms
 
 from ase_bmdal.common.randomness import stream
 from ase_bmdal.labelling.store import StoredLabel
 from ase_bmdal.learner.events import Listener, Training
 from ase_bmdal.learner.folder import RunFolder, last_model
+from ase_bmdal.learner.promotion import objection
 from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.learner.trust import fit_uncertainty, predictions, rehearsal
 from ase_bmdal.potential.files import read_model, save_model
@@ -16,6 +19,13 @@ from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.training import train
 
 log = logging.getLogger(__name__)
+
+
+class Outcome(NamedTuple):
+    """How the potential of a round came about, and what was wrong with the first that was trained; see `Round`."""
+
+    training: str
+    objection: str
 
 
 class Models:
@@ -71,8 +81,10 @@ class Models:
         """What was reported of the round after which the current potential was kept."""
         return self._notes.get("report")
 
-    def train(self, labels: Sequence[StoredLabel], number: int, *, final: bool) -> None:
-        """Train on all labels.
+    def train(
+        self, labels: Sequence[StoredLabel], number: int, *, final: bool, frames: Sequence[Atoms] = ()
+    ) -> Outcome:
+        """Train on all labels, and take the new potential unless it is worse than the current one.
 
         Parameters
         ----------
@@ -81,31 +93,66 @@ class Models:
         number
             Round.
         final
-            Train as long as a potential from scratch; otherwise a round's shorter time.
+            Train from scratch; otherwise only if that is due.
+        frames
+            Of the simulation, to look for absurd forces beside the labels.
 
         Raises
         ------
         TrainingError
             As `train`.
         """
+        before, notes = self.current, self._notes
+        n_scratch = notes.get("n_scratch", 0)
+        warm = before is not None and not final and len(labels) < self._settings.retraining.growth * n_scratch
+        found = self._train(labels, number, before if warm else None)
+        first = wrong = self._objection(found, labels, frames, number)
+        if wrong and warm:
+            log.warning("round %d: the potential is worse than before (%s): from scratch", number, wrong)
+            warm, found = False, self._train(labels, number, None)
+            wrong = self._objection(found, labels, frames, number)
+        if wrong:
+            log.warning(
+                "round %d: the new potential is worse than before (%s): the old one stays", number, wrong
+            )
+        else:
+            self.current = found
+        self.calibrate(labels)
+        self.version += 1
+        self._notes = {
+            "label_ids": [row.id for row in labels],
+            "seed": self._settings.seed,
+            "final": final,
+            "n_scratch": n_scratch if warm else len(labels),
+        }
+        return Outcome("not promoted" if wrong else "warm" if warm else "from scratch", first or "")
+
+    def _objection(
+        self, found: Potential, labels: Sequence[StoredLabel], frames: Sequence[Atoms], number: int
+    ) -> str | None:
+        """What is worse than in the current potential, on the labels both were trained on."""
+        if self.current is None:
+            return None
+        known = set(self._notes.get("label_ids", ()))
+        earlier = [row.atoms for row in labels if row.id in known]
+        rng = stream(self._settings.seed, "promotion", number)
+        return objection(found, self.current, earlier, frames, self._settings.retraining.promotion, rng)
+
+    def _train(self, labels: Sequence[StoredLabel], number: int, start: Potential | None) -> Potential:
         settings = self._settings
         held_out = [row.atoms for row in labels if self._is_held_out(row)]
-        warm = self.current is not None and not final
-        how = settings.retraining.shortened(settings.training) if warm else settings.training
+        how = settings.retraining.shortened(settings.training) if start else settings.training
         rest = [row.atoms for row in labels if not self._is_held_out(row)] or held_out
-        self.current = train(
+        return train(
             rest,
             valid=held_out if held_out is not rest else None,
             seed=int(stream(settings.seed, "training", number).integers(2**31)),
-            model=self.current,
+            model=start,
             n_models=settings.combination.n_models,
             architecture=settings.architecture,
             training=how,
             on_epoch=lambda epoch: self._report_epoch(number, epoch),
         )
-        self.calibrate(labels)
-        self.version += 1
-        self._notes = {"label_ids": [row.id for row in labels], "seed": settings.seed, "final": final}
 
     def rehearse(self, labels: Sequence[StoredLabel], number: int) -> dict[int, dict[str, Any]]:
         """Predictions for some of the first labels by a potential trained on the others, by number of the label.

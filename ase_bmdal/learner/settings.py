@@ -35,6 +35,30 @@ class FirstContact:
 
 
 @settings
+class Promotion:
+    """When a new potential is no worse than its predecessor, and may take its place.
+
+    One that is worse is trained anew from scratch; if that is worse, too, its predecessor stays.
+
+    Attributes
+    ----------
+    margin
+        So many times the predecessor's errors and stiffness are no worse.
+    negligible
+        Errors that never count, in units of the root mean square of the forces; of single atoms five times that.
+    displacement
+        Root mean square of the displacements, Å, along which the stiffness is taken.
+    n_structures
+        Labels, and frames of the pool, that are looked at: at most so many of each.
+    """
+
+    margin: Annotated[float, Field(ge=1.0)] = 2.0
+    negligible: NotNegative = 0.05
+    displacement: Annotated[float, Field(gt=0.0)] = 0.03
+    n_structures: AtLeastOne = 100
+
+
+@settings
 class Retraining:
     """How the potential is trained again in each round.
 
@@ -43,12 +67,19 @@ class Retraining:
     epochs
         Epochs of a round that goes on from the previous weights, at full learning rates; None takes a quarter of
         those from scratch.
+    growth
+        The potential is trained from scratch when there are so many times the labels of the last time it was, and when
+        learning ends.
+    promotion
+        When the new potential takes the place of its predecessor.
     valid_fraction
         Part of the labels held out to choose the best epoch; which ones never changes within a run. With the few
         labels of a young run a tenth of them chooses worse than the end of the learning-rate decay does.
     """
 
     epochs: AtLeastOne | None = None
+    growth: Annotated[float, Field(ge=1.0)] = 2.0
+    promotion: Promotion = Promotion()
     valid_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
     def shortened(self, training: TrainingSettings) -> TrainingSettings:

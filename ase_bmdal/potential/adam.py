@@ -1,4 +1,4 @@
-"""Training steps: gradient of the loss and Adam with a learning rate for each group of parameters."""
+"""Training steps: gradient of the loss, and AdamW with a learning rate for each group of parameters."""
 
 from functools import cache
 from typing import Any, NamedTuple
@@ -8,12 +8,10 @@ import tensorflow as tf
 from ase_bmdal.potential.compilation import Compiled
 from ase_bmdal.potential.gradients import Arrays, Parameters
 from ase_bmdal.potential.loss import Targets, losses
-from ase_bmdal.potential.settings import LearningRates, ModelSettings
+from ase_bmdal.potential.settings import Descent, ModelSettings
 from ase_bmdal.structures.batch import Shape
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
-LONGEST = 1.0  # norm of a gradient, in units of what is usual
-WARM_UP = 20  # steps after which it is known what is usual
 TINY = 1e-30
 
 
@@ -33,8 +31,8 @@ def initial_state(parameters: Parameters) -> State:
 
 
 @cache
-def compiled_steps(settings: ModelSettings, shape: Shape, rates: LearningRates, with_forces: bool) -> Any:
-    """Training steps compiled for an architecture, one shape of batch, and the learning rates.
+def compiled_steps(settings: ModelSettings, shape: Shape, descent: Descent, with_forces: bool) -> Any:
+    """Training steps compiled for an architecture, one shape of batch, and what the optimizer was told.
 
     With few structures to a batch a call costs as much as the step it makes: so there are several in one, and the
     state stays where it is in between.
@@ -42,10 +40,6 @@ def compiled_steps(settings: ModelSettings, shape: Shape, rates: LearningRates, 
     The compiled function takes the state, the fraction of the learning rates that is left at each of T steps [T],
     how many of them to do, what of the model is fixed, and T batches with their targets, stacked. It returns the new
     state and the loss of every structure, [T, S].
-
-    References
-    ----------
-    Kingma and Ba, arXiv:1412.6980.
     """
 
     @Compiled
@@ -63,8 +57,7 @@ def compiled_steps(settings: ModelSettings, shape: Shape, rates: LearningRates, 
                 tape.watch(state.parameters)
                 each = losses({**state.parameters, **fixed}, batch, labels, settings, with_forces)
                 total = tf.reduce_sum(each) / tf.math.count_nonzero(labels.energy_weights, dtype=each.dtype)
-            now = {name: fractions[index] * rates.of(name) for name in state.parameters}
-            moved = adam(state, tape.gradient(total, state.parameters), now)
+            moved = adamw(state, tape.gradient(total, state.parameters), descent, fractions[index])
             return index + 1, moved, tf.tensor_scatter_nd_update(found, [[index]], [each])
 
         nothing = tf.zeros_like(targets.energies)
@@ -76,27 +69,44 @@ def compiled_steps(settings: ModelSettings, shape: Shape, rates: LearningRates, 
     return run
 
 
-def adam(state: State, gradients: Parameters, rates: Parameters) -> State:
-    """Move every parameter by its learning rate times `mean / sqrt(square)`, bias-corrected.
+def adamw(state: State, gradients: Parameters, descent: Descent, fraction: tf.Tensor | float) -> State:
+    """Move every parameter `p` by `-rate (mean / sqrt(square) + decay p)`, with means corrected for their bias.
 
-    A gradient larger than is usual, as of a structure with two colliding atoms, is shortened first: its share of `mean`
-    is a tenth, but that of `square` a thousandth, so that one that is far larger would move every parameter of the
-    network by thirty times the learning rate (docs/recipe.md).
+    Gradients are clipped to `clip_norm` times their running root mean square. Without it one outlier, such as a
+    structure with two colliding atoms, moves every parameter by about 30 learning rates, because `mean` forgets in 10
+    steps and `square` in 1000 (docs/recipe.md).
+
+    Parameters
+    ----------
+    state
+        Before the step.
+    gradients
+        Of the loss.
+    descent
+        Learning rates, weight decay, clipping.
+    fraction
+        Of the learning rates that is left at this step.
+
+    References
+    ----------
+    Kingma and Ba, arXiv:1412.6980; the decoupled decay: Loshchilov and Hutter, arXiv:1711.05101.
     """
     step = state.step + 1.0
     correction = tf.sqrt(1.0 - BETA_2**step) / (1.0 - BETA_1**step)
     parameters, means, squares = {}, {}, {}
     for name, gradient in gradients.items():
-        short = gradient * _shortening(gradient, state.square[name], state.step)
-        means[name] = BETA_1 * state.mean[name] + (1 - BETA_1) * short
-        squares[name] = BETA_2 * state.square[name] + (1 - BETA_2) * short * short
-        size = rates[name] * tf.cast(correction, short.dtype)
-        parameters[name] = state.parameters[name] - size * means[name] / (tf.sqrt(squares[name]) + EPSILON)
+        before, rate = state.parameters[name], fraction * descent.rates.of(name)
+        clipped = gradient * _clipping(gradient, state.square[name], state.step, descent)
+        means[name] = BETA_1 * state.mean[name] + (1 - BETA_1) * clipped
+        squares[name] = BETA_2 * state.square[name] + (1 - BETA_2) * clipped * clipped
+        downhill = tf.cast(correction, clipped.dtype) * means[name] / (tf.sqrt(squares[name]) + EPSILON)
+        parameters[name] = before - rate * (downhill + descent.decay_of(name) * before)
     return State(parameters, means, squares, step)
 
 
-def _shortening(gradient: tf.Tensor, square: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-    """What brings the norm of a gradient to at most `LONGEST` times its root mean square so far."""
+def _clipping(gradient: tf.Tensor, square: tf.Tensor, step: tf.Tensor, descent: Descent) -> tf.Tensor:
+    """What brings the norm of a gradient to at most `clip_norm` times its root mean square so far."""
     so_far = tf.cast(tf.maximum(1.0 - BETA_2**step, 1.0 - BETA_2), gradient.dtype)
     usual, norm = tf.sqrt(tf.reduce_sum(square) / so_far), tf.norm(gradient)
-    return tf.where(step < WARM_UP, 1.0, tf.minimum(1.0, LONGEST * usual / (norm + TINY)))
+    clipped = tf.minimum(1.0, descent.clip_norm * usual / (norm + TINY))
+    return tf.where(step < descent.clip_after, 1.0, clipped)

@@ -12,10 +12,12 @@ from pydantic import TypeAdapter
 from ase_bmdal.common.errors import ModelError
 from ase_bmdal.common.files import write_atomically
 from ase_bmdal.potential.gmnn import GMNN, Committee, Potential
+from ase_bmdal.potential.network import InputScaling
 from ase_bmdal.potential.settings import ModelSettings
 from ase_bmdal.potential.uncertainty import Uncertainty
 
-FORMAT = 1
+FORMAT = 2
+OLDER = {1: {"envelope": "cosine", "shared": 0.0, "input_spread": None}}  # what older formats do not name
 
 
 def save_model(path: Path, model: Potential, notes: dict[str, Any] | None = None) -> None:
@@ -51,6 +53,8 @@ def save_model(path: Path, model: Potential, notes: dict[str, Any] | None = None
             **member.parameters,
             "atomic_energies": member.atomic_energies,
             "energy_scale": np.array(member.energy_scale),
+            "input_mean": member.inputs.mean,
+            "input_scale": np.array(member.inputs.scale),
         }
         arrays |= {f"{index}/{name}": value for name, value in own.items()}
     buffer = io.BytesIO()
@@ -83,6 +87,7 @@ def read_model(path: Path) -> tuple[Potential, dict[str, Any]]:
         raise ModelError(
             f"{path} was written by a newer version of ase_bmdal (format {header.get('format')})"
         )
+    header["settings"] |= OLDER.get(header["format"], {})
     members = [_member(header, arrays, index) for index in range(header["n_members"])]
     model: Potential = members[0] if len(members) == 1 else Committee(members)
     if "uncertainty" in header:
@@ -94,4 +99,8 @@ def _member(header: dict[str, Any], arrays: dict[str, Any], index: int) -> GMNN:
     prefix = f"{index}/"
     own = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
     atomic_energies, energy_scale = own.pop("atomic_energies"), float(own.pop("energy_scale"))
-    return GMNN(ModelSettings(**header["settings"]), header["elements"], own, atomic_energies, energy_scale)
+    settings = ModelSettings(**header["settings"])
+    inputs = InputScaling.none(settings)
+    if header["format"] > 1:
+        inputs = InputScaling(own.pop("input_mean"), float(own.pop("input_scale")))
+    return GMNN(settings, header["elements"], own, atomic_energies, energy_scale, inputs)

@@ -67,7 +67,7 @@ def fit(
     TrainingError
         If the loss of a structure is not a number; names it.
     """
-    rates = how.rates_for(data.with_forces)
+    descent = how.descent_for(data.with_forces)
     parameters = {name: network.tensors[name] for name in network.parameters}
     fixed = {name: value for name, value in network.tensors.items() if name not in parameters}
     state = initial_state(parameters)
@@ -82,7 +82,7 @@ def fit(
             steps = np.arange(done, done + capacity(shape))
             left = 1 - (epoch - 1 + steps / steps_per_epoch) / how.epochs
             fractions = np.clip(left / how.decay, 0, 1).astype(network.settings.dtype)
-            run = compiled_steps(network.settings, shape, rates, data.with_forces)
+            run = compiled_steps(network.settings, shape, descent, data.with_forces)
             state, values = run(state, fractions, np.int32(len(stack)), fixed, *stacked(stack))
             for minibatch, losses in zip(stack, values.numpy(), strict=False):
                 each[minibatch.members] = losses[: len(minibatch.members)]

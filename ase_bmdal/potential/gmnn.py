@@ -11,7 +11,9 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
+from ase_bmdal.potential.descriptor import gaussian_moments, invariants
 from ase_bmdal.potential.gradients import Arrays, Evaluation, compiled_evaluate
+from ase_bmdal.potential.network import InputScaling
 from ase_bmdal.potential.settings import ModelSettings
 from ase_bmdal.potential.uncertainty import Uncertainty
 from ase_bmdal.structures.batch import Batch, batches
@@ -36,6 +38,8 @@ class GMNN:
         eV, float64, [n_species]. Kept apart so that large energies cost no accuracy.
     energy_scale
         `c` of eq. 4, eV.
+    inputs
+        How the invariants are scaled for the network; None for not at all.
     uncertainty
         How far to trust it, if that is known.
     """
@@ -47,6 +51,7 @@ class GMNN:
         parameters: Mapping[str, NDArray[np.floating]],
         atomic_energies: NDArray[np.float64],
         energy_scale: float,
+        inputs: InputScaling | None = None,
         uncertainty: Uncertainty | None = None,
     ) -> None:
         self.settings = settings
@@ -54,6 +59,7 @@ class GMNN:
         self.parameters = dict(parameters)
         self.atomic_energies = np.asarray(atomic_energies, dtype=np.float64)
         self.energy_scale = float(energy_scale)
+        self.inputs = inputs or InputScaling.none(settings)
         self.uncertainty = uncertainty
 
     @property
@@ -63,8 +69,13 @@ class GMNN:
 
     @cached_property
     def tensors(self) -> dict[str, tf.Tensor]:
-        """Parameters, and the fixed energy scale and atomic numbers, as TensorFlow has them."""
-        fixed = {"energy_scale": np.asarray(self.energy_scale), "numbers": np.asarray(self.elements)}
+        """Parameters, and the fixed scales and atomic numbers, as TensorFlow has them."""
+        fixed = {
+            "energy_scale": np.asarray(self.energy_scale),
+            "input_mean": self.inputs.mean,
+            "input_scale": np.asarray(self.inputs.scale),
+            "numbers": np.asarray(self.elements),
+        }
         values = {**self.parameters, **fixed}
         return {name: tf.constant(value, self.settings.dtype) for name, value in values.items()}
 
@@ -74,18 +85,19 @@ class GMNN:
 
     def with_parameters(self, parameters: Mapping[str, NDArray[np.floating]]) -> "GMNN":
         """The same network with other parameters."""
-        return GMNN(self.settings, self.elements, parameters, self.atomic_energies, self.energy_scale)
+        return self._with(parameters=parameters, uncertainty=None)
+
+    def with_inputs(self, inputs: InputScaling) -> "GMNN":
+        """The same parameters behind other inputs, which is another potential."""
+        return self._with(inputs=inputs, uncertainty=None)
 
     def with_uncertainty(self, uncertainty: Uncertainty | None) -> "GMNN":
         """The same network, with what is known of its errors."""
-        return GMNN(
-            self.settings,
-            self.elements,
-            self.parameters,
-            self.atomic_energies,
-            self.energy_scale,
-            uncertainty,
-        )
+        return self._with(uncertainty=uncertainty)
+
+    def _with(self, **changes: Any) -> "GMNN":
+        kept = {name: value for name, value in self.__dict__.items() if name != "tensors"}
+        return GMNN(**{**kept, **changes})
 
     def predict(self, structures: Sequence[Atoms]) -> list[Label]:
         """Energies, forces and, for cells periodic in three directions, stresses.
@@ -189,6 +201,18 @@ def mean_label(labels: Sequence[Label]) -> Label:
 
     energy = float(np.mean([label.energy for label in labels]))
     return Label(energy, mean([label.forces for label in labels]), mean([label.stress for label in labels]))
+
+
+def atomic_invariants(model: GMNN, structures: Sequence[Atoms]) -> NDArray[np.floating]:
+    """Invariants `G_i` of all atoms of structures, before they are scaled, [n_atoms, n_invariants]."""
+    settings = model.settings
+    rows = []
+    for _, batch in batches(
+        structures, model.elements, settings.cutoff, settings.numpy_dtype, ATOMS_PER_BATCH
+    ):
+        moments = gaussian_moments(model.tensors["beta"], *arrays_of(batch).surroundings, settings)
+        rows += batch.split(invariants(moments).numpy())
+    return np.concatenate(rows)
 
 
 def arrays_of(batch: Batch) -> Arrays:

@@ -60,7 +60,8 @@ class Evaluation(NamedTuple):
 def atomic_network(parameters: Parameters, around: Surroundings, settings: ModelSettings) -> Forward:
     """The network of each atom, from pair vectors to outputs."""
     moments = gaussian_moments(parameters["beta"], *around, settings)
-    return forward(parameters, invariants(moments))
+    inputs = parameters["input_scale"] * (invariants(moments) - parameters["input_mean"])
+    return forward(parameters, inputs)
 
 
 def atomic_energies(parameters: Parameters, around: Surroundings, settings: ModelSettings) -> tf.Tensor:

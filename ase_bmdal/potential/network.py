@@ -1,6 +1,7 @@
 """The atomistic network: fully connected, in the neural-tangent parametrisation (paper, eq. 3)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,35 @@ from ase_bmdal.potential.settings import ModelSettings
 
 ACTIVATION_SCALE = 1.6765  # makes the mean square of the activation one for a standard normal input
 BIAS_SCALE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class InputScaling:
+    """How invariants become inputs of the network: `scale (G - mean)`.
+
+    Attributes
+    ----------
+    mean
+        Of the invariants of the atoms of the training set, [n_invariants].
+    scale
+        One for all invariants: those that vary little say little of the energy.
+    """
+
+    mean: NDArray[np.floating]
+    scale: float
+
+    @staticmethod
+    def none(settings: ModelSettings) -> "InputScaling":
+        """Invariants as they are."""
+        return InputScaling(np.zeros(settings.n_invariants), 1.0)
+
+    @staticmethod
+    def of(invariants: NDArray[np.floating], spread: float) -> "InputScaling":
+        """What gives invariants, [n_atoms, n_invariants], mean zero and the root mean square `spread`."""
+        found = np.sqrt(np.mean(np.var(invariants, axis=0, dtype=np.float64)))
+        return InputScaling(
+            np.mean(invariants, axis=0, dtype=np.float64), float(spread / found) if found else 1.0
+        )
 
 
 class Forward(NamedTuple):
@@ -85,6 +115,8 @@ def initial_parameters(
 ) -> dict[str, NDArray[np.floating]]:
     """Random parameters: `W ~ N(0, 1)`, `b = 0`, `beta` uniform in [-1, 1], `sigma = 1`, `mu = 0`.
 
+    A part of `beta`, `ModelSettings.shared`, is the same for all pairs of elements; its variance stays 1/3.
+
     Parameters
     ----------
     settings
@@ -100,7 +132,9 @@ def initial_parameters(
         ``beta``, ``W1``, ``b1``, ..., ``scale``, ``shift``.
     """
     columns = n_species * settings.n_gaussians
-    parameters = {"beta": rng.uniform(-1.0, 1.0, (n_species, settings.n_radial, columns))}
+    own = rng.uniform(-1.0, 1.0, (n_species, settings.n_radial, columns))
+    common = np.tile(rng.uniform(-1.0, 1.0, (settings.n_radial, settings.n_gaussians)), n_species)
+    parameters = {"beta": (1 - settings.shared) ** 0.5 * own + settings.shared**0.5 * common}
     for layer, (d_in, d_out) in enumerate(zip(settings.widths, settings.widths[1:], strict=False), start=1):
         parameters[f"W{layer}"] = rng.standard_normal((d_in, d_out))
         parameters[f"b{layer}"] = np.zeros(d_out)

@@ -7,17 +7,19 @@ import tensorflow as tf
 from ase_bmdal.potential.settings import ModelSettings
 
 
-def cutoff_function(distances: tf.Tensor, cutoff: float) -> tf.Tensor:
-    """Cosine cutoff `f_c(d) = (cos(pi d / r_max) + 1) / 2`, zero from `r_max` on.
+def cutoff_function(distances: tf.Tensor, settings: ModelSettings) -> tf.Tensor:
+    """Cosine cutoff `f_c(d) = (cos(pi d / r_max) + 1) / 2`, zero from `r_max` on, or its square.
 
     Parameters
     ----------
     distances
         Å, any shape.
-    cutoff
-        `r_max`, Å.
+    settings
+        Cutoff and envelope.
     """
-    return tf.where(distances < cutoff, 0.5 * (tf.cos(math.pi / cutoff * distances) + 1.0), 0.0)
+    cutoff = settings.cutoff
+    cosine = tf.where(distances < cutoff, 0.5 * (tf.cos(math.pi / cutoff * distances) + 1.0), 0.0)
+    return cosine if settings.envelope == "cosine" else cosine * cosine
 
 
 def radial_basis(distances: tf.Tensor, settings: ModelSettings) -> tf.Tensor:
@@ -28,7 +30,7 @@ def radial_basis(distances: tf.Tensor, settings: ModelSettings) -> tf.Tensor:
     distances
         Å, [A, K].
     settings
-        Cutoff, first centre and number of Gaussians.
+        Cutoff, envelope, first centre and number of Gaussians.
 
     Returns
     -------
@@ -44,7 +46,7 @@ def radial_basis(distances: tf.Tensor, settings: ModelSettings) -> tf.Tensor:
     centres = settings.r_min + spacing * tf.range(n, dtype=distances.dtype)
     gamma = (n / settings.cutoff) ** 2
     gaussians = (2 * gamma / math.pi) ** 0.25 * tf.exp(-gamma * (distances[..., None] - centres) ** 2)
-    return n**-0.5 * cutoff_function(distances, settings.cutoff)[..., None] * gaussians
+    return n**-0.5 * cutoff_function(distances, settings)[..., None] * gaussians
 
 
 def by_species(basis: tf.Tensor, neighbour_species: tf.Tensor, n_species: int) -> tf.Tensor:

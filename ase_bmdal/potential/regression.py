@@ -7,10 +7,13 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_bmdal.potential.gmnn import GMNN
+from ase_bmdal.potential.gmnn import GMNN, atomic_invariants
+from ase_bmdal.potential.network import InputScaling
 from ase_bmdal.potential.settings import ModelSettings
+from ase_bmdal.structures.labels import Label
 
 SMALLEST_SCALE = 0.01
+ENOUGH = 100  # structures to find the mean of the invariants
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,16 @@ class Reference:
 
 
 def fit_reference(
-    structures: Sequence[Atoms], energies: Sequence[float], known_elements: Sequence[int] = ()
+    structures: Sequence[Atoms],
+    energies: Sequence[float],
+    known_elements: Sequence[int] = (),
+    force_scale: float | None = None,
 ) -> Reference:
-    """Linear regression of the energies on the composition, least squares of least norm, in float64.
+    """Linear regression of the energies per atom on the composition, least squares of least norm, in float64.
 
-    The solution stays finite when all structures have one composition. `c` is the root-mean-square residual
-    per atom, but not below 0.01 eV, so that a few equal energies do not switch the network off.
+    The solution stays finite when all structures have one composition. Energies per atom, since a large cell has no
+    more to say of the energy of an atom than a small one. The unit `c` must be of the size of what the network is to
+    give, or its weights have to grow.
 
     Parameters
     ----------
@@ -52,21 +59,43 @@ def fit_reference(
         eV, one per structure.
     known_elements
         Elements to have a place even if no structure holds them.
+    force_scale
+        `c`, if forces tell it (`TrainingSettings.force_length`), eV; None takes the root-mean-square residual per atom,
+        but not below 0.01 eV, so that a few equal energies do not switch the network off.
     """
     elements = tuple(sorted({int(z) for atoms in structures for z in atoms.numbers} | set(known_elements)))
     counts = _composition(structures, elements)
-    targets = np.asarray(energies, np.float64)
-    atomic_energies = np.asarray(np.linalg.lstsq(counts, targets, rcond=None)[0], np.float64)
-    residuals = (targets - counts @ atomic_energies) / counts.sum(axis=1)
+    n_atoms = counts.sum(axis=1)
+    targets, concentrations = np.asarray(energies, np.float64) / n_atoms, counts / n_atoms[:, None]
+    atomic_energies = np.asarray(np.linalg.lstsq(concentrations, targets, rcond=None)[0], np.float64)
+    residuals = targets - concentrations @ atomic_energies
     scale = max(SMALLEST_SCALE, float(np.sqrt(np.mean(residuals**2))))
-    return Reference(elements, atomic_energies, scale)
+    return Reference(elements, atomic_energies, force_scale or scale)
+
+
+def scale_of_forces(labels: Sequence[Label], force_length: float | None) -> float | None:
+    """`c`: the root mean square of all force components times a length (Å), eV.
+
+    None without a length, without forces, or where all of them vanish.
+    """
+    forces = [label.forces.ravel() for label in labels if label.forces is not None]
+    if force_length is None or not forces:
+        return None
+    return force_length * float(np.sqrt(np.mean(np.concatenate(forces) ** 2))) or None
 
 
 def first_model(
-    settings: ModelSettings, reference: Reference, fresh: Mapping[str, NDArray[np.floating]]
+    settings: ModelSettings,
+    reference: Reference,
+    fresh: Mapping[str, NDArray[np.floating]],
+    structures: Sequence[Atoms],
 ) -> GMNN:
-    """The untrained network with the given initial parameters."""
-    return GMNN(settings, reference.elements, fresh, reference.atomic_energies, reference.energy_scale)
+    """The untrained network with the given initial parameters, its inputs scaled by those of some structures."""
+    model = GMNN(settings, reference.elements, fresh, reference.atomic_energies, reference.energy_scale)
+    if settings.input_spread is None:
+        return model
+    some = structures[:: max(1, len(structures) // ENOUGH)]
+    return model.with_inputs(InputScaling.of(atomic_invariants(model, some), settings.input_spread))
 
 
 def rebase(model: GMNN, reference: Reference, fresh: Mapping[str, NDArray[np.floating]]) -> GMNN:
@@ -96,7 +125,12 @@ def rebase(model: GMNN, reference: Reference, fresh: Mapping[str, NDArray[np.flo
     shift[old] = ratio * model.parameters["shift"] + offset
     parameters = {**model.parameters, "beta": beta, "scale": scale, "shift": shift}
     return GMNN(
-        model.settings, reference.elements, parameters, reference.atomic_energies, reference.energy_scale
+        model.settings,
+        reference.elements,
+        parameters,
+        reference.atomic_energies,
+        reference.energy_scale,
+        model.inputs,
     )
 
 

@@ -1,5 +1,6 @@
 """Architecture of the potential, and how it is trained."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -19,12 +20,21 @@ class ModelSettings:
     ----------
     cutoff
         `r_max`, Å.
+    envelope
+        How neighbours fade out towards the cutoff: the paper's ``"cosine"``, whose second derivative jumps there,
+        or its square, which is smooth to third order and more accurate with few structures.
     r_min
         Where the first Gaussian stands, Å.
     n_gaussians
         `N_b`, number of radial Gaussians.
     n_radial
         `N_r`, number of radial channels; 6 gives 593 invariants, 5 the paper's 360.
+    shared
+        Part of the variance of the random radial coefficients that all pairs of elements have in common.
+    input_spread
+        Root mean square of what the network gets: the invariants less their mean over the training set, times a
+        number. None gives it the invariants as they are, like the paper's. Large inputs make functions that bend
+        quickly, small ones take long to learn.
     hidden
         Width of each hidden layer; twice as wide, the paper's, is no more accurate and takes 1.6 times as long.
     dtype
@@ -35,9 +45,12 @@ class ModelSettings:
     """
 
     cutoff: Annotated[float, Field(gt=0.5, le=20.0)] = 5.0
+    envelope: Literal["cosine", "squared cosine"] = "squared cosine"
     r_min: Annotated[float, Field(ge=0.0)] = 0.5
     n_gaussians: Positive = 9
     n_radial: Positive = 6
+    shared: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    input_spread: Annotated[float, Field(gt=0.0)] | None = 0.5
     hidden: Annotated[tuple[Positive, ...], Field(min_length=1)] = (256, 256)
     dtype: Literal["float32", "float64"] = "float32"
     repulsion: Literal["zbl"] | None = None
@@ -84,6 +97,20 @@ ENERGY_ONLY_RATES = LearningRates(network=0.005, beta=0.0025)
 
 
 @settings
+class Descent:
+    """What the optimizer is told; see `TrainingSettings`."""
+
+    rates: LearningRates = LearningRates()
+    weight_decay: NotNegative = 0.0
+    clip_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    clip_after: Annotated[int, Field(ge=0)] = 20
+
+    def decay_of(self, parameter: str) -> float:
+        """Weight decay of a parameter by its name; scale and shift of the elements have a meaning and keep it."""
+        return 0.0 if parameter in ("shift", "scale") else self.weight_decay
+
+
+@settings
 class TrainingSettings:
     """How a potential is trained.
 
@@ -97,6 +124,16 @@ class TrainingSettings:
         Learning rates at the start; None takes the paper's, which differ between data with and without forces.
     decay
         Part of the training, at its end, over which the learning rates fall linearly to zero.
+    weight_decay
+        Part of every weight, bias and radial coefficient that is lost in a step, in units of its learning rate.
+    clip_norm
+        Longest gradient of a group of parameters, in units of its root mean square so far.
+    clip_after
+        Steps after which that is known well enough to clip by.
+    force_length
+        Length, Å, over which the root mean square of the forces (of their components) changes the energy by the energy
+        scale `c`; None takes the paper's scale, the residual of a regression of the energies on the composition, which
+        data without forces have in any case.
     energy_weight, force_weight, stress_weight
         Of the loss: `lambda_E`; `lambda_F / N_at`, Å²; and the weight of the virial, the stress times the volume.
     """
@@ -105,6 +142,10 @@ class TrainingSettings:
     batch_size: Positive | None = None
     rates: LearningRates | None = None
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.3
+    weight_decay: NotNegative = 0.001
+    clip_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    clip_after: Annotated[int, Field(ge=0)] = 20
+    force_length: Annotated[float, Field(gt=0.0)] | None = 0.2
     energy_weight: NotNegative = 1.0
     force_weight: NotNegative = 12.0
     stress_weight: NotNegative = 0.1
@@ -117,7 +158,20 @@ class TrainingSettings:
         """Learning rates that were asked for, or the paper's."""
         return self.rates or (LearningRates() if with_forces else ENERGY_ONLY_RATES)
 
+    def descent_for(self, with_forces: bool) -> Descent:
+        """What the optimizer is told."""
+        return Descent(
+            rates=self.rates_for(with_forces),
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+            clip_after=self.clip_after,
+        )
 
-PAPER_ARCHITECTURE = ModelSettings(n_gaussians=7, n_radial=5, hidden=(512, 512))
-PAPER = TrainingSettings(epochs=1000, batch_size=32, decay=1.0, stress_weight=0.0)
-PAPER_ENERGY_ONLY = TrainingSettings(epochs=500, batch_size=32, decay=1.0, stress_weight=0.0)
+
+PAPER_ARCHITECTURE = ModelSettings(
+    envelope="cosine", n_gaussians=7, n_radial=5, shared=0.0, input_spread=None, hidden=(512, 512)
+)
+PAPER = TrainingSettings(
+    epochs=1000, batch_size=32, decay=1.0, weight_decay=0.0, force_length=None, stress_weight=0.0
+)
+PAPER_ENERGY_ONLY = replace(PAPER, epochs=500)

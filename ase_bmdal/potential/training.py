@@ -10,7 +10,7 @@ from ase_bmdal.potential.dataset import Dataset
 from ase_bmdal.potential.fit import OnEpoch, fit
 from ase_bmdal.potential.gmnn import GMNN, Committee, Potential
 from ase_bmdal.potential.network import initial_parameters
-from ase_bmdal.potential.regression import first_model, fit_reference, rebase
+from ase_bmdal.potential.regression import first_model, fit_reference, rebase, scale_of_forces
 from ase_bmdal.potential.repulsion import repulsion_energy
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
 from ase_bmdal.structures.labels import labels_of
@@ -73,14 +73,16 @@ def train(
     known = model.elements if model else ()
     pairs = zip(train_set, labels, strict=True)
     energies = [label.energy - repulsion_energy(atoms, settings) for atoms, label in pairs]
-    reference = fit_reference(train_set, energies, known)
+    reference = fit_reference(train_set, energies, known, scale_of_forces(labels, how.force_length))
     data = Dataset(train_set, labels, reference, settings, how)
     held_out = Dataset(valid_set, labels_of(valid_set), reference, settings, how) if valid_set else None
     members = []
     for index, start in enumerate(starts):
         rng = stream(seed, "train", index)
         fresh = initial_parameters(settings, len(reference.elements), rng)
-        network = rebase(start, reference, fresh) if start else first_model(settings, reference, fresh)
+        network = (
+            rebase(start, reference, fresh) if start else first_model(settings, reference, fresh, train_set)
+        )
         members.append(fit(network, data, held_out, how, rng, on_epoch))
     return members[0] if len(members) == 1 else Committee(members)
 

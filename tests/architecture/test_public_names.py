@@ -17,6 +17,7 @@ NAMES = {
     "ModelSettings",
     "TrainingSettings",
     "Retraining",
+    "Promotion",
     "FirstContact",
     "Convergence",
     "Trust",

@@ -31,8 +31,7 @@ def energy_gradient(model, atoms, name):
 def full_gradient(model, atoms, i):
     """Gradient of E_i by every (W, b), eq. 13 by hand: one matrix [d_l, d_{l-1} + 1] per layer."""
     p, z_i = model.parameters, model.elements.index(atoms.numbers[i])
-    moments = reference.gaussian_moments(atoms, i, model.elements, p["beta"], model.settings)
-    _, inputs, sums = reference.network(reference.invariants(moments), p)
+    _, inputs, sums = reference.network(reference.inputs(atoms, i, model), p)
     delta = np.ones(1)
     layers = []
     for layer in range(len(sums), 0, -1):

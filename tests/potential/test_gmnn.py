@@ -8,9 +8,10 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from ase_bmdal.common.errors import ModelError, UnknownElementError
 from ase_bmdal.potential.files import load_model, read_model, save_model
-from ase_bmdal.potential.gmnn import GMNN, Committee
+from ase_bmdal.potential.gmnn import GMNN, Committee, atomic_invariants
 from ase_bmdal.potential.gradients import compiled_evaluate, compiled_step
 from ase_bmdal.potential.moving import MovingStructure
+from ase_bmdal.potential.network import InputScaling
 from ase_bmdal.potential.settings import PAPER_ARCHITECTURE, ModelSettings
 from ase_bmdal.structures.batch import Geometry
 from ase_bmdal.structures.buckets import bucket
@@ -235,3 +236,25 @@ def test_settings_check_themselves(wrong):
 
 def test_the_paper_has_360_invariants():
     assert PAPER_ARCHITECTURE.widths == (360, 512, 512, 1)
+
+
+class TestInputScaling:
+    def test_centres_and_scales_the_invariants_of_the_training_set(self):
+        structures = [rattled(molecule("CH3OH"), seed) for seed in range(4)]
+        model = random_model([1, 6, 8], n_radial=2)
+        found = atomic_invariants(model, structures)
+        by_hand = [
+            reference.invariants(
+                reference.gaussian_moments(atoms, i, model.elements, model.parameters["beta"], model.settings)
+            )
+            for atoms in structures
+            for i in range(len(atoms))
+        ]
+        np.testing.assert_allclose(found, by_hand, atol=1e-10)
+        scaling = InputScaling.of(found, 0.25)
+        inputs = scaling.scale * (found - scaling.mean)
+        np.testing.assert_allclose(inputs.mean(axis=0), 0, atol=1e-12)
+        assert np.sqrt(np.mean(inputs**2)) == pytest.approx(0.25)
+
+    def test_invariants_that_never_vary_are_only_centred(self):
+        assert InputScaling.of(np.ones((3, 5)), 0.25).scale == 1.0

@@ -7,14 +7,14 @@ from ase.calculators.emt import EMT
 
 from ase_bmdal.common.errors import TrainingError
 from ase_bmdal.common.randomness import stream
-from ase_bmdal.potential.adam import LONGEST, adam, compiled_steps, initial_state
+from ase_bmdal.potential.adam import adamw, compiled_steps, initial_state
 from ase_bmdal.potential.dataset import Dataset, capacity, stacked, stacks
 from ase_bmdal.potential.fit import fit
 from ase_bmdal.potential.gmnn import Committee
 from ase_bmdal.potential.loss import compiled_losses, losses
 from ase_bmdal.potential.network import initial_parameters
-from ase_bmdal.potential.regression import fit_reference, rebase
-from ase_bmdal.potential.settings import LearningRates, ModelSettings, TrainingSettings
+from ase_bmdal.potential.regression import fit_reference, rebase, scale_of_forces
+from ase_bmdal.potential.settings import Descent, LearningRates, ModelSettings, TrainingSettings
 from ase_bmdal.potential.training import train
 from ase_bmdal.structures.batch import Shape
 from ase_bmdal.structures.labels import Label, label_of, labels_of
@@ -111,6 +111,18 @@ class TestRegression:
         reference = fit_reference([Atoms("H2")] * 2, [-1.0, 1.0])
         assert reference.energy_scale == pytest.approx(0.5)
 
+    def test_a_large_cell_says_no_more_of_an_atom_than_a_small_one(self):
+        structures, strained = [Atoms("Cu"), Atoms("Cu2"), Atoms("Cu100")], [-3.0, -6.0, -270.0]
+        assert fit_reference(structures, strained).atomic_energies == pytest.approx([-2.9])
+
+    def test_the_scale_comes_from_the_forces_where_there_are_any(self):
+        labels = [Label(0.0, np.full((2, 3), 3.0)), Label(0.0), Label(0.0, np.full((1, 3), 6.0))]
+        assert scale_of_forces(labels, 0.2) == pytest.approx(0.2 * np.sqrt((6 * 9 + 3 * 36) / 9))
+        assert fit_reference([Atoms("H2")] * 2, [-1.0, 1.0], force_scale=0.3).energy_scale == 0.3
+        assert scale_of_forces(labels, None) is None
+        assert scale_of_forces([Label(0.0)], 0.2) is None
+        assert scale_of_forces([Label(0.0, np.zeros((1, 3)))], 0.2) is None
+
     def test_known_elements_keep_a_place(self):
         reference = fit_reference([Atoms("O2")], [-4.0], known_elements=(1, 29))
         assert reference.elements == (1, 8, 29)
@@ -142,11 +154,11 @@ class TestSteps:
     def test_equal_steps_one_by_one(self):
         model, data = self.data()
         stack = max(stacks(data.minibatches(1)), key=len)
-        rates, n = LearningRates(), len(stack)
+        descent, n = Descent(weight_decay=0.1), len(stack)
         fractions = np.linspace(1.0, 0.2, capacity(stack[0].arrays.shape))
         parameters = {name: model.tensors[name] for name in model.parameters}
-        fixed = {name: model.tensors[name] for name in ("energy_scale", "numbers")}
-        run = compiled_steps(model.settings, stack[0].arrays.shape, rates, True)
+        fixed = {name: model.tensors[name] for name in model.tensors if name not in parameters}
+        run = compiled_steps(model.settings, stack[0].arrays.shape, descent, True)
         done, values = run(initial_state(parameters), fractions, np.int32(n), fixed, *stacked(stack))
         state = initial_state(parameters)
         for index, minibatch in enumerate(stack):
@@ -156,8 +168,7 @@ class TestSteps:
                 each = losses({**state.parameters, **fixed}, arrays, targets, model.settings, True)
                 total = tf.reduce_mean(each)
             np.testing.assert_allclose(values[index], each, rtol=1e-8)
-            now = {name: fractions[index] * rates.of(name) for name in state.parameters}
-            state = adam(state, tape.gradient(total, state.parameters), now)
+            state = adamw(state, tape.gradient(total, state.parameters), descent, fractions[index])
         assert n < len(fractions)
         assert done.step == state.step == n
         for name, value in state.parameters.items():
@@ -177,38 +188,48 @@ class TestSteps:
         assert capacity(Shape(4096, 160, 32)) == 1
 
 
-class TestAdam:
-    def n_shortened(self, n_steps, spikes, rtol):
-        """Compare with NumPy; gives how many gradients were shortened."""
+class TestAdamW:
+    def n_clipped(self, n_steps, spikes, rtol):
+        """Compare with NumPy; gives how many gradients were clipped."""
         rng = np.random.default_rng(0)
-        x, rates = {"w": rng.normal(size=3), "beta": rng.normal(size=2)}, {"w": 0.1, "beta": 0.03}
+        x = {"W1": rng.normal(size=3), "beta": rng.normal(size=2), "shift": rng.normal(size=2)}
+        rates, decays = {"W1": 0.1, "beta": 0.03, "shift": 0.2}, {"W1": 0.4, "beta": 0.4, "shift": 0.0}
+        descent = Descent(
+            rates=LearningRates(network=0.2, beta=0.06, shift=0.4),
+            weight_decay=0.4,
+            clip_norm=0.8,
+            clip_after=15,
+        )
         state = initial_state({name: tf.constant(value) for name, value in x.items()})
         mean, square = ({name: np.zeros_like(value) for name, value in x.items()} for _ in range(2))
-        shortened = 0
+        n_clipped = 0
         for step in range(1, n_steps + 1):
             gradients = {name: rng.normal(size=value.shape) for name, value in x.items()}
             if step in spikes:
-                gradients["w"] *= 1000.0
-            state = adam(state, {name: tf.constant(value) for name, value in gradients.items()}, rates)
+                gradients["W1"] *= 1000.0
+            state = adamw(
+                state, {name: tf.constant(value) for name, value in gradients.items()}, descent, 0.5
+            )
             for name, gradient in gradients.items():
-                longest = LONGEST * np.sqrt(np.sum(square[name]) / max(1 - 0.999 ** (step - 1), 0.001))
-                too_long = step > 20 and np.linalg.norm(gradient) > longest
+                longest = 0.8 * np.sqrt(np.sum(square[name]) / max(1 - 0.999 ** (step - 1), 0.001))
+                too_long = step > 15 and np.linalg.norm(gradient) > longest
                 g = gradient * longest / np.linalg.norm(gradient) if too_long else gradient
-                shortened += too_long
+                n_clipped += too_long
                 mean[name] = 0.9 * mean[name] + 0.1 * g
                 square[name] = 0.999 * square[name] + 0.001 * g**2
                 size = rates[name] * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
-                x[name] = x[name] - size * mean[name] / (np.sqrt(square[name]) + 1e-7)
+                downhill = size * mean[name] / (np.sqrt(square[name]) + 1e-7)
+                x[name] = x[name] - downhill - rates[name] * decays[name] * x[name]
         for name, value in x.items():
             np.testing.assert_allclose(state.parameters[name], value, rtol=rtol)
-        return shortened
+        return n_clipped
 
     def test_equals_numpy(self):
-        assert self.n_shortened(n_steps=5, spikes=(), rtol=1e-5) == 0
-
-    def test_long_gradients_are_shortened(self):
         # The number of steps is float32, in which 1 - 0.999^n has a relative error of 1e-5.
-        assert self.n_shortened(n_steps=40, spikes=(10, 30), rtol=1e-4) > 0
+        assert self.n_clipped(n_steps=5, spikes=(), rtol=1e-4) == 0
+
+    def test_long_gradients_are_clipped(self):
+        assert self.n_clipped(n_steps=40, spikes=(10, 30), rtol=1e-4) > 0
 
     def test_one_structure_with_huge_forces_does_not_spoil_the_network(self):
         rng = np.random.default_rng(1)
@@ -218,7 +239,9 @@ class TestAdam:
             gradient = rng.normal(size=50) * (1e4 if step == 300 else 1.0)
             if step == 300:
                 before = state.parameters["w"]
-            state = adam(state, {"w": tf.constant(gradient)}, {"w": 0.01})
+            state = adamw(
+                state, {"w": tf.constant(gradient)}, Descent(rates=LearningRates(network=0.01)), 1.0
+            )
         moved = np.linalg.norm(state.parameters["w"] - before) / np.sqrt(50)
         assert moved < 10 * 0.01
 

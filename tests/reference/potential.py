@@ -16,6 +16,7 @@ def gaussian_moments(atoms, i, elements, beta, settings):
         u = vector / d
         z_j = elements.index(atoms.numbers[j])
         f_c = 0.5 * (np.cos(np.pi * d / r_max) + 1)
+        f_c = f_c if settings.envelope == "cosine" else f_c**2
         gamma = n_b**2 / r_max**2
         phi = [
             (2 * gamma / np.pi) ** 0.25 * np.exp(-gamma * (d - (r_min + s * (r_max - r_min) / n_b)) ** 2)
@@ -52,6 +53,12 @@ def invariants(moments):
         np.einsum("ijk,ij,k", psi3[r], psi2[s], psi1[t]) for r in range(n) for s in range(n) for t in range(n)
     ]
     return np.array(out)
+
+
+def inputs(atoms, i, model):
+    """What the network gets for atom i."""
+    moments = gaussian_moments(atoms, i, model.elements, model.parameters["beta"], model.settings)
+    return model.inputs.scale * (invariants(moments) - model.inputs.mean)
 
 
 def network(x, parameters):
@@ -91,7 +98,6 @@ def energy(atoms, model):
     total = repulsion(atoms, model.settings.cutoff) if model.settings.repulsion else 0.0
     for i, number in enumerate(atoms.numbers):
         z = model.elements.index(number)
-        x = invariants(gaussian_moments(atoms, i, model.elements, p["beta"], model.settings))
-        y = network(x, p)[0]
+        y = network(inputs(atoms, i, model), p)[0]
         total += model.energy_scale * (p["scale"][z] * y + p["shift"][z]) + model.atomic_energies[z]
     return total
