@@ -1,0 +1,105 @@
+"""When a round trains from scratch, and when its potential is not taken."""
+
+import numpy as np
+import pytest
+
+from ase_bmdal import Trust
+from ase_bmdal.labelling.store import StoredLabel
+from ase_bmdal.learner import models as module
+from ase_bmdal.learner.folder import RunFolder
+from ase_bmdal.learner.models import Models
+from ase_bmdal.learner.settings import LearnerSettings, Promotion, Retraining
+from tests.builders import random_model
+from tests.learner.runs import TINY, labelled
+
+SOUND = random_model([29], hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5, dtype="float32")
+
+
+def spoiled(by):
+    """A potential whose network speaks so many times louder."""
+    parameters = {name: value * (by if name == "scale" else 1) for name, value in SOUND.parameters.items()}
+    return SOUND.with_parameters(parameters)
+
+
+def rows(n):
+    return [
+        StoredLabel(id=index, atoms=atoms, status="done", round=index // 4, source="pool", prediction={})
+        for index, atoms in enumerate(labelled(n))
+    ]
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """Models of a run whose trainings give what the test says; `asked` has what each started from."""
+    settings = LearnerSettings(
+        architecture=TINY,
+        trust=Trust(enabled=False),
+        retraining=Retraining(growth=2.0, promotion=Promotion()),
+    )
+    with_models = Models(RunFolder(tmp_path), settings, None, lambda event: None)
+    with_models.asked, with_models.results = [], []
+
+    def train(structures, *, model, **rest):
+        with_models.asked.append("scratch" if model is None else "warm")
+        return with_models.results.pop(0) if with_models.results else SOUND
+
+    monkeypatch.setattr(module, "train", train)
+    return with_models
+
+
+def test_from_scratch_first_and_whenever_the_labels_have_doubled(models):
+    for n in (4, 6, 7, 8, 12, 15, 16):
+        models.train(rows(n), n, final=False)
+    assert models.asked == ["scratch", "warm", "warm", "scratch", "warm", "warm", "scratch"]
+
+
+def test_the_last_potential_is_from_scratch(models):
+    models.train(rows(4), 1, final=False)
+    assert models.train(rows(5), 2, final=True) == ("from scratch", "")
+
+
+def test_a_potential_that_is_worse_is_trained_anew(models):
+    models.results = [SOUND, spoiled(100.0), SOUND]
+    models.train(rows(4), 1, final=False)
+    outcome = models.train(rows(5), 2, final=False)
+    assert models.asked == ["scratch", "warm", "scratch"]
+    assert outcome.training == "from scratch"
+    assert outcome.objection.startswith("rmse ")
+    assert models.current.parameters["scale"] == pytest.approx(SOUND.parameters["scale"])
+    models.train(rows(9), 3, final=False)
+    assert models.asked[-1] == "warm"  # the labels have not doubled since
+
+
+def test_if_that_fails_the_old_one_stays_and_the_run_says_so(models, caplog):
+    models.results = [SOUND, spoiled(100.0), spoiled(200.0)]
+    models.train(rows(4), 1, final=False)
+    version = models.version
+    outcome = models.train(rows(5), 2, final=False)
+    assert outcome.training == "not promoted"
+    assert models.version > version
+    np.testing.assert_array_equal(models.current.parameters["scale"], SOUND.parameters["scale"])
+    assert "the old one stays" in caplog.text
+
+
+def test_frames_of_the_pool_are_looked_at(models, monkeypatch):
+    seen = []
+
+    def objection(new, old, labels, frames, settings, rng):
+        seen.append((len(labels), len(frames)))
+
+    monkeypatch.setattr(module, "objection", objection)
+    models.train(rows(4), 1, final=False)
+    models.train(rows(6), 2, final=False, frames=[row.atoms for row in rows(3)])
+    assert seen == [(4, 3)]  # only the labels both were trained on
+
+
+def test_a_kept_potential_knows_when_it_was_last_trained_from_scratch(models, tmp_path):
+    models.train(rows(4), 1, final=False)
+    models.train(rows(6), 2, final=False)
+    models.keep(2, {})
+    models._folder.close()
+    again = Models(RunFolder(tmp_path), models._settings, None, lambda event: None)
+    again.find()
+    again.train(rows(7), 3, final=False)
+    again.train(rows(8), 4, final=False)
+    assert models.asked == ["scratch", "warm", "warm", "scratch"]
