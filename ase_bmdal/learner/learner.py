@@ -128,7 +128,7 @@ class Learner:
             return None
         if self._tolerance is None or self._tolerance[0] != self.version:
             rows = comparable(self._labels.done, self.settings.combination.n_models)
-            own = own_tolerance(rows, uncertainty.force_factor, self.settings.convergence.force_mae)
+            own = own_tolerance(rows, uncertainty, self.settings.convergence.force_mae)
             self._tolerance = self.version, self.settings.trust.force_tolerance or own
         return self._tolerance[1]
 

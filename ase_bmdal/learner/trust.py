@@ -1,6 +1,6 @@
 """What the labels of a run say of the errors to come."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from ase_bmdal.acquisition.calibration import adapted_factor, conformal_factor, coverage, ratios
 from ase_bmdal.acquisition.trust import Trust
-from ase_bmdal.features.gradient_features import atomic_features
-from ase_bmdal.kernels import GPPosterior
+from ase_bmdal.common.randomness import stream
+from ase_bmdal.features.inputs import second_moments
+from ase_bmdal.kernels.principal import principal_posterior
 from ase_bmdal.labelling.store import StoredLabel
 from ase_bmdal.potential.gmnn import GMNN, Potential
 from ase_bmdal.potential.moving import MovingStructure
@@ -20,6 +21,8 @@ from ase_bmdal.structures.labels import Label
 RECENT = (
     20  # labels that bounds are made of, or those of two rounds: potentials long gone say little of this one
 )
+RAW = "inputs"  # what the raw uncertainty of a single network is made of
+POWER = 1.5  # errors grow faster than the distance from what is known
 NOVEL = 2.0  # a tolerance that sets itself, in units of the largest bound of the last round
 LARGEST = 1.0  # largest tolerance that sets itself, in units of the largest force of the last round
 FLOOR = 5.0  # smallest tolerance that sets itself, in units of the mean error that ends learning
@@ -29,13 +32,21 @@ def predictions(model: Potential, structures: Sequence[Atoms]) -> list[dict[str,
     """What a potential says of structures, with its uncertainty, as the label store keeps it."""
     moving = MovingStructure()
     found = [moving.predict(model, atoms) for atoms in structures]
-    kind = {"n_models": len(model.members)}
+    kind = {"n_models": len(model.members), "raw": RAW}
     return [as_data(each.label, each.raw, model.uncertainty) | kind for each in found]
 
 
 def comparable(rows: Sequence[StoredLabel], n_models: int) -> list[StoredLabel]:
-    """Labels whose raw uncertainty, if any, is of the same kind: GP(LL) and a committee have different units."""
-    return [row for row in rows if row.prediction.get("n_models", n_models) == n_models]
+    """Labels whose raw uncertainty, if any, is of the same kind: others have other units."""
+
+    def is_same(prediction: Mapping[str, Any]) -> bool:
+        if "raw_forces" not in prediction:
+            return True
+        return prediction.get("n_models", n_models) == n_models and (
+            n_models > 1 or prediction.get("raw") == RAW
+        )
+
+    return [row for row in rows if is_same(row.prediction)]
 
 
 def as_data(label: Label, raw: Raw, uncertainty: Uncertainty | None) -> dict[str, Any]:
@@ -84,21 +95,25 @@ def fit_uncertainty(model: Potential, rows: Sequence[StoredLabel], trust: Trust)
     trust
         ``probability`` is used.
     """
-    posterior = None
+    posterior, power = None, 1.0
     if isinstance(model, GMNN):
-        features = atomic_features(model, [row.atoms for row in rows], "LL")
-        posterior = GPPosterior(np.concatenate(features)).matrix.astype(model.settings.dtype)
+        moments = second_moments(model, [row.atoms for row in rows])
+        matrix = principal_posterior(*moments, stream(0, "posterior"))
+        posterior, power = matrix.astype(model.settings.dtype), POWER
     known = comparable(rows, len(model.members))
     energies = [ratios(_energy_error(row), row.prediction["raw_energy"]) for row in _recent(known)]
     return Uncertainty(
         posterior,
-        calibrated(known, trust.probability)[0],
+        calibrated(known, trust.probability, power)[0],
         conformal_factor(energies, trust.probability),
         trust.probability,
+        power,
     )
 
 
-def calibrated(rows: Sequence[StoredLabel], probability: float) -> tuple[float, dict[int, float]]:
+def calibrated(
+    rows: Sequence[StoredLabel], probability: float, power: float = 1.0
+) -> tuple[float, dict[int, float]]:
     """Factor of the bounds on the errors to come, and how bounds of that probability did so far.
 
     The structures of first contact are disturbed more than any simulation does: they count until there are ten others.
@@ -109,6 +124,8 @@ def calibrated(rows: Sequence[StoredLabel], probability: float) -> tuple[float, 
         Labels, oldest first.
     probability
         With which the bounds shall hold.
+    power
+        Of the raw number that bounds grow with.
 
     Returns
     -------
@@ -119,14 +136,16 @@ def calibrated(rows: Sequence[StoredLabel], probability: float) -> tuple[float, 
     factor, covered = np.inf, dict[int, float]()
     before: list[StoredLabel] = []
     for number, of_round in _predicted(rows).items():
-        found = _force_ratios(of_round)
+        found = _force_ratios(of_round, power)
         if np.isfinite(factor):
             covered[number] = coverage(found, factor)
         before += of_round
         own = _recent([row for row in before if row.is_test])
-        enough = len(own) >= RECENT // 2 and np.isfinite(conformal_factor(_force_ratios(own), probability))
+        enough = len(own) >= RECENT // 2 and np.isfinite(
+            conformal_factor(_force_ratios(own, power), probability)
+        )
         recent = own if enough else _recent(before)
-        factor = adapted_factor(_force_ratios(recent), probability, covered.values(), len(recent))
+        factor = adapted_factor(_force_ratios(recent, power), probability, covered.values(), len(recent))
     return factor, covered
 
 
@@ -137,12 +156,12 @@ def _recent(rows: Sequence[StoredLabel]) -> list[StoredLabel]:
     return [row for of_round in by_round.values() for row in of_round][-max(RECENT, n_last) :]
 
 
-def _force_ratios(rows: Sequence[StoredLabel]) -> NDArray[np.float64]:
-    found = [ratios(force_errors(row), row.prediction["raw_forces"]) for row in rows]
+def _force_ratios(rows: Sequence[StoredLabel], power: float) -> NDArray[np.float64]:
+    found = [ratios(force_errors(row), np.asarray(row.prediction["raw_forces"]) ** power) for row in rows]
     return np.concatenate(found) if found else np.empty(0)
 
 
-def own_tolerance(rows: Sequence[StoredLabel], force_factor: float, small_error: float) -> float | None:
+def own_tolerance(rows: Sequence[StoredLabel], uncertainty: Uncertainty, small_error: float) -> float | None:
     """Twice the largest bound on the labels of the last round, as it was before training on them, eV/Å.
 
     After first contact the median of its structures counts: the most disturbed may be one that no simulation visits.
@@ -156,19 +175,22 @@ def own_tolerance(rows: Sequence[StoredLabel], force_factor: float, small_error:
     ----------
     rows
         Labels.
-    force_factor
-        Of the present bounds.
+    uncertainty
+        The present bounds.
     small_error
         Mean error that is small enough, eV/Å; a tolerance is at least some times that.
     """
     by_round = _predicted(rows)
-    if not by_round or not np.isfinite(force_factor):
+    if not by_round or not uncertainty.is_calibrated:
         return None
     last = by_round[max(by_round)]
-    each = [float(np.max(row.prediction["raw_forces"])) for row in last]
+    each = [
+        uncertainty.force_factor * float(np.max(row.prediction["raw_forces"])) ** uncertainty.power
+        for row in last
+    ]
     largest = max(each) if last[0].is_test else float(np.median(each))
     strongest = max(np.linalg.norm(row.atoms.get_forces(), axis=1).max() for row in last)
-    return float(max(min(NOVEL * force_factor * largest, LARGEST * strongest), FLOOR * small_error))
+    return float(max(min(NOVEL * largest, LARGEST * strongest), FLOOR * small_error))
 
 
 def observed_coverage(rows: Sequence[StoredLabel]) -> float | None:

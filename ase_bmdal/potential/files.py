@@ -90,7 +90,7 @@ def read_model(path: Path) -> tuple[Potential, dict[str, Any]]:
     header["settings"] |= OLDER.get(header["format"], {})
     members = [_member(header, arrays, index) for index in range(header["n_members"])]
     model: Potential = members[0] if len(members) == 1 else Committee(members)
-    if "uncertainty" in header:
+    if "uncertainty" in header and header["format"] > 1:  # older ones are of the last layer
         model = model.with_uncertainty(Uncertainty(arrays.get("posterior"), **header["uncertainty"]))
     return model, header["notes"]
 

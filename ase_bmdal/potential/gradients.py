@@ -149,8 +149,8 @@ def _rows(
         energies = _energies(parameters, around, network, settings)
         total = tf.reduce_sum(energies)
         if posterior is not None:
-            scale = parameters["energy_scale"] * of_species(parameters["scale"], around.species)
-            mapped = posterior_features(network, scale, posterior)
+            is_atom = tf.cast(around.species >= 0, energies.dtype)
+            mapped = posterior_features(network, is_atom, posterior)
             deviations = norm(mapped)
             doubt = -tf.reduce_sum(deviations)
     rows = [energies, tape.gradient(total, around.pairs)]

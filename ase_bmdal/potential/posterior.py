@@ -1,4 +1,4 @@
-"""GP posterior on last-layer features, atom by atom, as part of a prediction (paper, eqs. 14 and 23)."""
+"""GP posterior on the inputs of the network, atom by atom, as part of a prediction (paper, eq. 23)."""
 
 import tensorflow as tf
 
@@ -7,7 +7,7 @@ from ase_bmdal.potential.network import Forward, augmented_inputs
 TINY = 1e-20
 
 
-def posterior_features(network: Forward, scale: tf.Tensor, posterior: tf.Tensor) -> tf.Tensor:
+def posterior_features(network: Forward, is_atom: tf.Tensor, posterior: tf.Tensor) -> tf.Tensor:
     """`P phi_i`, whose squared norm is the posterior variance `k(i, i | train)` (paper, eq. 23).
 
     Those of a structure are the sum of those of its atoms.
@@ -16,8 +16,8 @@ def posterior_features(network: Forward, scale: tf.Tensor, posterior: tf.Tensor)
     ----------
     network
         What the network computed for A atoms.
-    scale
-        `c sigma_Zi` of each atom, zero for padding, [A].
+    is_atom
+        One for atoms, zero for padding, [A].
     posterior
         `P`, [m, n_features].
 
@@ -26,7 +26,7 @@ def posterior_features(network: Forward, scale: tf.Tensor, posterior: tf.Tensor)
     Tensor
         [A, m].
     """
-    return scale[:, None] * tf.matmul(augmented_inputs(network)[-1], posterior, transpose_b=True)
+    return is_atom[:, None] * tf.matmul(augmented_inputs(network)[0], posterior, transpose_b=True)
 
 
 def norm(vectors: tf.Tensor) -> tf.Tensor:

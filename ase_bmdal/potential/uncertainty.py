@@ -33,7 +33,7 @@ class Uncertainty:
     Attributes
     ----------
     posterior
-        `P` with `|P phi|²` the posterior variance of an atom with features `phi`, [d_{L-1} + 1, d_{L-1} + 1];
+        `P` with `|P phi|²` the posterior variance of an atom whose inputs of the network are `phi`, [m, d_0 + 1];
         None for a committee, whose spread counts instead.
     force_factor
         Makes the raw number of an atom a bound on the norm of its force error, eV/Å; infinite until it is known.
@@ -41,12 +41,15 @@ class Uncertainty:
         The same for the energy of the structure, eV.
     probability
         With which the bounds hold.
+    power
+        Of the raw number that bounds on forces grow with.
     """
 
     posterior: NDArray[np.floating] | None
     force_factor: float = math.inf
     energy_factor: float = math.inf
     probability: float = 0.95
+    power: float = 1.0
 
     @property
     def is_calibrated(self) -> bool:
@@ -55,7 +58,7 @@ class Uncertainty:
 
     def force_bounds(self, raw: Raw) -> NDArray[np.float64]:
         """Bound on the force error of each atom, eV/Å, [n_atoms]."""
-        return self.force_factor * raw.atoms
+        return self.force_factor * raw.atoms**self.power
 
     def energy_bound(self, raw: Raw) -> float:
         """Bound on the error of the energy, eV."""

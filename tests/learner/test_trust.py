@@ -6,10 +6,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from ase_bmdal import Trust
 from ase_bmdal.acquisition.calibration import conformal_factor
-from ase_bmdal.features.gradient_features import atomic_features
-from ase_bmdal.kernels import GPPosterior
+from ase_bmdal.features.inputs import input_features
+from ase_bmdal.kernels.principal import principal_posterior
 from ase_bmdal.labelling.store import StoredLabel
 from ase_bmdal.learner.trust import (
+    POWER,
+    RAW,
     calibrated,
     comparable,
     fit_uncertainty,
@@ -19,6 +21,7 @@ from ase_bmdal.learner.trust import (
     rehearsal,
 )
 from ase_bmdal.potential.gmnn import Committee
+from ase_bmdal.potential.uncertainty import Uncertainty
 from tests.builders import random_model
 from tests.learner.runs import copper
 
@@ -35,7 +38,7 @@ def row(number, round=1, error=0.1, raw=None, bound=None, force=100.0):
     wrong[0] = [0, error, 0]
     prediction = {"forces": wrong, "energy": 1.0 + error}
     if raw is not None:
-        prediction |= {"raw_forces": np.array([raw, 1.0, 1.0, 1.0]), "raw_energy": raw}
+        prediction |= {"raw_forces": np.array([raw, 1.0, 1.0, 1.0]), "raw_energy": raw, "raw": RAW}
     if bound is not None:
         prediction["forces_uncertainty"] = np.full(4, bound)
     return StoredLabel(
@@ -46,12 +49,15 @@ def row(number, round=1, error=0.1, raw=None, bound=None, force=100.0):
 def test_the_factor_is_that_of_the_errors_before_training():
     rows = [row(n) for n in range(3)] + [row(n, error=0.1 * n, raw=0.5) for n in range(3, 23)]
     found = fit_uncertainty(MODEL, rows, Trust(probability=0.9))
-    ratios = [0.2 * n for n in range(3, 23)]
+    assert found.power == POWER
+    ratios = [0.1 * n / 0.5**POWER for n in range(3, 23)]
     assert found.force_factor == pytest.approx(conformal_factor(ratios + [0.0] * 60, 0.9))
+    ratios = [0.2 * n for n in range(3, 23)]
     assert found.energy_factor == pytest.approx(conformal_factor(ratios, 0.9))
     assert found.probability == 0.9
-    features = np.concatenate(atomic_features(MODEL, [each.atoms for each in rows], "LL"))
-    np.testing.assert_allclose(found.posterior, GPPosterior(features).matrix)
+    features = input_features(MODEL, [each.atoms for each in rows])
+    matrix = principal_posterior(features.T @ features, len(features), np.random.default_rng(0))
+    np.testing.assert_allclose(found.posterior.T @ found.posterior, matrix.T @ matrix, atol=1e-8)
 
 
 def test_only_recent_errors_count():
@@ -71,24 +77,24 @@ def test_a_committee_needs_no_posterior():
 
 def test_the_tolerance_is_twice_the_largest_bound_of_the_last_round():
     rows = [row(0, 1, raw=9.0), row(1, 2, raw=3.0), row(2, 2, raw=2.0), row(3, 3)]
-    assert own_tolerance(rows, 0.5, small_error=0.02) == pytest.approx(3.0)
-    assert own_tolerance(rows, 0.001, small_error=0.02) == pytest.approx(0.1)
-    assert own_tolerance(rows[-1:], 0.5, 0.02) is None
-    assert own_tolerance(rows, np.inf, 0.02) is None
+    assert own_tolerance(rows, Uncertainty(None, 0.5), small_error=0.02) == pytest.approx(3.0)
+    assert own_tolerance(rows, Uncertainty(None, 0.001), small_error=0.02) == pytest.approx(0.1)
+    assert own_tolerance(rows[-1:], Uncertainty(None, 0.5), 0.02) is None
+    assert own_tolerance(rows, Uncertainty(None, np.inf), 0.02) is None
 
 
 def test_after_first_contact_the_tolerance_does_not_hang_on_one_structure():
     rows = [
         replace(row(n, round=0, raw=raw), source="first contact") for n, raw in enumerate([3.0, 5.0, 400.0])
     ]
-    assert own_tolerance(rows, 0.5, small_error=0.02) == pytest.approx(5.0)
+    assert own_tolerance(rows, Uncertainty(None, 0.5), small_error=0.02) == pytest.approx(5.0)
 
 
 def test_the_tolerance_is_no_more_than_the_forces(monkeypatch):
     monkeypatch.setattr("ase_bmdal.learner.trust.LARGEST", 1.0)
     rows = [row(n, round=n // 3, raw=9.0, force=force) for n, force in enumerate([1, 2, 90, 3, 2])]
-    assert own_tolerance(rows, 100.0, small_error=0.02) == pytest.approx(3.0)
-    assert own_tolerance(rows, 0.1, small_error=0.02) == pytest.approx(1.8)
+    assert own_tolerance(rows, Uncertainty(None, 100.0), small_error=0.02) == pytest.approx(3.0)
+    assert own_tolerance(rows, Uncertainty(None, 0.1), small_error=0.02) == pytest.approx(1.8)
 
 
 def test_errors_of_first_contact_count_until_there_are_others():

@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 from ase.geometry import get_distances
 
-from ase_bmdal.features.gradient_features import atomic_features
+from ase_bmdal.features.inputs import input_features
 from ase_bmdal.kernels import GPPosterior
 from ase_bmdal.potential.files import load_model, save_model
 from ase_bmdal.potential.gmnn import Committee
@@ -26,14 +26,14 @@ def model():
 @pytest.fixture(scope="module")
 def posterior(model):
     known = [rattled(atoms, seed=9) for atoms in list(GEOMETRIES.values())[:3]]
-    return GPPosterior(np.concatenate(atomic_features(model, known, "LL")))
+    return GPPosterior(input_features(model, known))
 
 
 @pytest.mark.parametrize("name", ["molecule", "crystal", "skewed", "slab"])
 def test_of_an_atom_is_the_posterior_deviation_of_its_features(model, posterior, name):
     trusted = model.with_uncertainty(Uncertainty(posterior.matrix))
     label, raw, _ = MovingStructure().predict(trusted, GEOMETRIES[name])
-    [features] = atomic_features(model, [GEOMETRIES[name]], "LL")
+    features = input_features(model, [GEOMETRIES[name]])
     np.testing.assert_allclose(raw.atoms, np.sqrt(posterior.variance(features)), rtol=1e-8)
     whole = np.sqrt(posterior.variance(features.sum(axis=0)[None])[0])
     assert raw.energy == pytest.approx(whole, rel=1e-8)
@@ -96,6 +96,8 @@ def test_bounds():
     known = Uncertainty(None, force_factor=2.0, energy_factor=0.5, probability=0.9)
     np.testing.assert_array_equal(known.force_bounds(raw), [2.0, 4.0])
     assert known.energy_bound(raw) == 1.5
+    faster = Uncertainty(None, force_factor=2.0, power=1.5)
+    np.testing.assert_allclose(faster.force_bounds(raw), [2.0, 2.0 * 2.0**1.5])
     assert known.is_calibrated
     assert not Uncertainty(None).is_calibrated
 
@@ -104,7 +106,7 @@ def test_bounds():
 def test_is_kept_with_the_model(tmp_path, n_members):
     members = [random_model([14], seed=seed, dtype="float32") for seed in range(n_members)]
     model = members[0] if n_members == 1 else Committee(members)
-    matrix = np.random.default_rng(0).normal(size=(13, 13)).astype("float32") if n_members == 1 else None
+    matrix = np.random.default_rng(0).normal(size=(13, 594)).astype("float32") if n_members == 1 else None
     save_model(tmp_path / "model.npz", model.with_uncertainty(Uncertainty(matrix, 2.0, math.inf, 0.9)))
     again = load_model(tmp_path / "model.npz")
     found = again.uncertainty
