@@ -16,7 +16,7 @@ from ase_bmdal.calculator.bias import Bias
 from ase_bmdal.calculator.console import Console
 from ase_bmdal.calculator.deadline import Deadline
 from ase_bmdal.calculator.gmnn import find_model
-from ase_bmdal.calculator.results import PROPERTIES, changes_between, results_of
+from ase_bmdal.calculator.results import PROPERTIES, UNBIASED, changes_between, results_of
 from ase_bmdal.calculator.rewind import Guard, guard
 from ase_bmdal.common.errors import SimulationStopped, UntrustedError
 from ase_bmdal.labelling.settings import LabellingSettings
@@ -94,7 +94,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         If the directory cannot be used.
     """
 
-    implemented_properties = PROPERTIES
+    implemented_properties = PROPERTIES + UNBIASED
 
     def __init__(
         self,

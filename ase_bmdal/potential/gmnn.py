@@ -1,6 +1,7 @@
 """The Gaussian-moment neural network as a potential, and committees of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from ase_bmdal.potential.descriptor import gaussian_moments, invariants
 from ase_bmdal.potential.gradients import Arrays, Evaluation, compiled_evaluate
 from ase_bmdal.potential.network import InputScaling
-from ase_bmdal.potential.settings import ModelSettings
+from ase_bmdal.potential.settings import ModelSettings, Precision
 from ase_bmdal.potential.uncertainty import Uncertainty
 from ase_bmdal.structures.batch import Batch, batches
 from ase_bmdal.structures.labels import Label
@@ -95,6 +96,12 @@ class GMNN:
         """The same network, with what is known of its errors."""
         return self._with(uncertainty=uncertainty)
 
+    def with_dtype(self, dtype: Precision) -> "GMNN":
+        """The same network, computed with in another precision."""
+        settings = replace(self.settings, dtype=dtype)
+        parameters = {name: value.astype(dtype) for name, value in self.parameters.items()}
+        return self._with(settings=settings, parameters=parameters)
+
     def _with(self, **changes: Any) -> "GMNN":
         kept = {name: value for name, value in self.__dict__.items() if name != "tensors"}
         return GMNN(**{**kept, **changes})
@@ -174,6 +181,10 @@ class Committee:
     def with_uncertainty(self, uncertainty: Uncertainty | None) -> "Committee":
         """The same networks, with what is known of their errors."""
         return Committee(self.members, uncertainty)
+
+    def with_dtype(self, dtype: Precision) -> "Committee":
+        """The same networks, computed with in another precision."""
+        return Committee([member.with_dtype(dtype) for member in self.members], self.uncertainty)
 
     def predict(self, structures: Sequence[Atoms]) -> list[Label]:
         """Mean over the members; as `GMNN.predict`."""
