@@ -73,6 +73,9 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
         """What has changed since the last prediction."""
         return changes_between(self.atoms, atoms)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model})"
+
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or another process needs: all but the neighbours of the last structure."""
         return {**self.__dict__, "_moving": self._moving.empty()}

@@ -28,7 +28,9 @@ def register_properties() -> None:
     Without it `Atoms.get_properties` and `SinglePointCalculator` refuse such results, and files drop them.
     """
     for name, shape in (OF_EACH_ATOM | OF_THE_STRUCTURE).items():
-        all_outputs.setdefault(name, ArrayProperty(name, float, shape) if shape else ScalarProperty(name, float))
+        all_outputs.setdefault(
+            name, ArrayProperty(name, float, shape) if shape else ScalarProperty(name, float)
+        )
     for known, names in (
         (all_properties, OF_EACH_ATOM | OF_THE_STRUCTURE),
         (extxyz.per_atom_properties, OF_EACH_ATOM),

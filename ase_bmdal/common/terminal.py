@@ -16,17 +16,20 @@ class StatusLines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._is_terminal = stream.isatty()
+        self.is_terminal = stream.isatty()
 
     def line(self, text: str) -> None:
         """Write a line."""
         self._write(f"{text}\n")
 
     def status(self, text: str) -> None:
-        """Show what is going on now; an empty text clears it."""
-        if self._is_terminal:
-            self._write(text)
+        """Show what is going on now; an empty text clears it.
+
+        The cursor goes back to the start of the line, where what others write belongs.
+        """
+        if self.is_terminal:
+            self._write(f"{text}\r")
 
     def _write(self, text: str) -> None:
-        self._stream.write(CLEAR + text if self._is_terminal else text)
+        self._stream.write(CLEAR + text if self.is_terminal else text)
         self._stream.flush()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from ase import Atoms
+from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
@@ -83,6 +84,11 @@ class GMNN:
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: all but the tensors."""
         return {name: value for name, value in self.__dict__.items() if name != "tensors"}
+
+    def __repr__(self) -> str:
+        bounds = ", with bounds" if self.uncertainty and self.uncertainty.is_calibrated else ""
+        elements = " ".join(chemical_symbols[number] for number in self.elements)
+        return f"GMNN({elements}; cutoff {self.settings.cutoff} Å, {self.settings.dtype}{bounds})"
 
     def with_parameters(self, parameters: Mapping[str, NDArray[np.floating]]) -> "GMNN":
         """The same network with other parameters."""
@@ -177,6 +183,9 @@ class Committee:
         self.settings = members[0].settings
         self.elements = members[0].elements
         self.uncertainty = uncertainty
+
+    def __repr__(self) -> str:
+        return f"Committee({len(self.members)} × {self.members[0].with_uncertainty(self.uncertainty)})"
 
     def with_uncertainty(self, uncertainty: Uncertainty | None) -> "Committee":
         """The same networks, with what is known of their errors."""
