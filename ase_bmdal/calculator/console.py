@@ -7,7 +7,6 @@ from typing import TextIO
 
 from ase_bmdal.common.terminal import StatusLines
 from ase_bmdal.learner.events import EpochDone, Event, LabelDone, Listener, log
-from ase_bmdal.potential.compilation import let_tensorflow_speak
 
 
 class Console:
@@ -24,11 +23,10 @@ class Console:
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
-        if not isinstance(event, LabelDone | EpochDone):
-            self._lines.line(str(event))
-        elif self._lines.is_terminal:
-            let_tensorflow_speak()
+        if isinstance(event, LabelDone | EpochDone):
             self._lines.status(str(event))
+        else:
+            self._lines.line(str(event))
 
 
 def on_standard_error() -> Listener | None:

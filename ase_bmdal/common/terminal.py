@@ -16,7 +16,7 @@ class StatusLines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self.is_terminal = stream.isatty()
+        self._is_terminal = stream.isatty()
 
     def line(self, text: str) -> None:
         """Write a line."""
@@ -25,11 +25,11 @@ class StatusLines:
     def status(self, text: str) -> None:
         """Show what is going on now; an empty text clears it.
 
-        The cursor goes back to the start of the line, where what others write belongs.
+        The cursor goes back to the start of the line: what others write, such as TensorFlow, replaces the status.
         """
-        if self.is_terminal:
+        if self._is_terminal:
             self._write(f"{text}\r")
 
     def _write(self, text: str) -> None:
-        self._stream.write(CLEAR + text if self.is_terminal else text)
+        self._stream.write(CLEAR + text if self._is_terminal else text)
         self._stream.flush()

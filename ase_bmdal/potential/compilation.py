@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,12 +26,6 @@ def refuse_a_fork() -> None:
             "this process was forked off one in which TensorFlow runs already, whose threads it does not have; "
             'start processes with multiprocessing.get_context("spawn"), or before the first prediction'
         )
-
-
-@cache
-def let_tensorflow_speak() -> None:
-    """Compile something, so that what TensorFlow writes at its first compilation does not come later."""
-    Compiled(lambda x: x + x)(tf.constant(1.0))
 
 
 class Compiled:

@@ -265,4 +265,4 @@ def test_the_console_writes_a_line_for_a_round(stream):
     assert "round 0: 4 labels, 0 failed; select 0.1 s, label 2.0 s, train 3.0 s\n" in text
     assert "round 1: 8 labels, 1 failed; force MAE before training 12 meV/Å; select" in text
     assert text.endswith("learning has ended: enough\n")
-    assert ("epoch 1 of 2" in text) == written.isatty()
+    assert ("round 0: epoch 1 of 2, loss 0.5\r" in text) == written.isatty()  # the cursor waits at the start
