@@ -12,8 +12,31 @@ if TYPE_CHECKING:
     from ase_bmdal.acquisition.trust import Trust
     from ase_bmdal.calculator.gmnn import GMNNCalculator
     from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
+    from ase_bmdal.common.errors import (
+        BatchFailedError,
+        Error,
+        FolderInUseError,
+        ForkError,
+        LabellingError,
+        ModelError,
+        PredictionError,
+        RunFolderError,
+        SimulationStopped,
+        StoreError,
+        TrainingError,
+        UnknownElementError,
+        UntrustedError,
+    )
     from ase_bmdal.features.gradient_features import gradient_features
     from ase_bmdal.labelling.settings import LabellingSettings
+    from ase_bmdal.learner.events import (
+        EpochDone,
+        LabelDone,
+        LearningEnded,
+        Rewound,
+        Round,
+        SimulationEnded,
+    )
     from ase_bmdal.learner.settings import Convergence, FirstContact, Promotion, Retraining
     from ase_bmdal.potential.files import load_model
     from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
@@ -38,6 +61,25 @@ _HOME = {
     "Convergence": "learner.settings",
     "Trust": "acquisition.trust",
     "LabellingSettings": "labelling.settings",
+    "LabelDone": "learner.events",
+    "EpochDone": "learner.events",
+    "Round": "learner.events",
+    "LearningEnded": "learner.events",
+    "Rewound": "learner.events",
+    "SimulationEnded": "learner.events",
+    "Error": "common.errors",
+    "ModelError": "common.errors",
+    "UnknownElementError": "common.errors",
+    "UntrustedError": "common.errors",
+    "PredictionError": "common.errors",
+    "TrainingError": "common.errors",
+    "LabellingError": "common.errors",
+    "BatchFailedError": "common.errors",
+    "RunFolderError": "common.errors",
+    "FolderInUseError": "common.errors",
+    "StoreError": "common.errors",
+    "ForkError": "common.errors",
+    "SimulationStopped": "common.errors",
 }
 
 __all__ = [
@@ -56,6 +98,25 @@ __all__ = [
     "Convergence",
     "Trust",
     "LabellingSettings",
+    "LabelDone",
+    "EpochDone",
+    "Round",
+    "LearningEnded",
+    "Rewound",
+    "SimulationEnded",
+    "Error",
+    "ModelError",
+    "UnknownElementError",
+    "UntrustedError",
+    "PredictionError",
+    "TrainingError",
+    "LabellingError",
+    "BatchFailedError",
+    "RunFolderError",
+    "FolderInUseError",
+    "StoreError",
+    "ForkError",
+    "SimulationStopped",
 ]
 
 

@@ -1,13 +1,18 @@
-"""When a simulation has to stop: its time is up, or the queueing system says so."""
+"""When a simulation has to stop: its time is up, or the queueing system or the user says so."""
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any
 
 from ase_bmdal.common.errors import SimulationStopped
+
+IN_PLACE_OF_TRACEBACK = "_render_traceback_"  # IPython asks exceptions for it
 
 
 class Deadline:
@@ -56,3 +61,23 @@ class Deadline:
             yield
         finally:
             signal.signal(signal.SIGTERM, before)
+
+
+def explained(sentence: str) -> KeyboardInterrupt:
+    """Ctrl-C that is shown as a sentence instead of a traceback, if nobody catches it: by Python and by IPython."""
+    if not isinstance(sys.excepthook, _Hook):
+        sys.excepthook = _Hook(sys.excepthook)
+    stop = KeyboardInterrupt(sentence)
+    vars(stop)[IN_PLACE_OF_TRACEBACK] = lambda: [sentence]
+    return stop
+
+
+@dataclass(frozen=True)
+class _Hook:
+    before: Any
+
+    def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if IN_PLACE_OF_TRACEBACK in vars(error):
+            sys.stderr.write(f"{error}\n")
+        else:
+            self.before(kind, error, trace)

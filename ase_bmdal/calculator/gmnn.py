@@ -12,6 +12,7 @@ from ase_bmdal.learner.folder import last_model
 from ase_bmdal.potential.files import load_model
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.moving import SKIN, MovingStructure
+from ase_bmdal.potential.settings import Precision
 
 
 class GMNNCalculator(Calculator):  # type: ignore[misc]
@@ -23,11 +24,16 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
         A saved model, a run folder, whose newest potential is taken, or a potential.
     skin
         Verlet skin of the neighbour list, Å; changes speed, never results.
+    dtype
+        Precision of the predictions; None takes that of the model. Line searches, phonons and other finite differences
+        want ``"float64"``, which takes twice as long or more.
 
     Raises
     ------
     ModelError
         If there is no model, or none that this version can read.
+    ValueError
+        If there is no such precision.
 
     Examples
     --------
@@ -36,9 +42,12 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
 
     implemented_properties = PROPERTIES
 
-    def __init__(self, model: str | Path | Potential, *, skin: float = SKIN) -> None:
+    def __init__(
+        self, model: str | Path | Potential, *, skin: float = SKIN, dtype: Precision | None = None
+    ) -> None:
         super().__init__()
-        self.model = find_model(Path(model)) if isinstance(model, str | Path) else model
+        found = find_model(Path(model)) if isinstance(model, str | Path) else model
+        self.model = found.with_dtype(dtype) if dtype else found
         self._moving = MovingStructure(skin)
 
     def calculate(
@@ -63,6 +72,9 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last prediction."""
         return changes_between(self.atoms, atoms)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model})"
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or another process needs: all but the neighbours of the last structure."""

@@ -1,6 +1,5 @@
 """The calculator that learns while a simulation runs."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +12,10 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase_bmdal.acquisition.pool import Pool
 from ase_bmdal.acquisition.trust import Trigger, Trust, Verdict
 from ase_bmdal.calculator.bias import Bias
-from ase_bmdal.calculator.console import Console
-from ase_bmdal.calculator.deadline import Deadline
+from ase_bmdal.calculator.console import on_standard_error
+from ase_bmdal.calculator.deadline import Deadline, explained
 from ase_bmdal.calculator.gmnn import find_model
-from ase_bmdal.calculator.results import PROPERTIES, changes_between, results_of
+from ase_bmdal.calculator.results import PROPERTIES, UNBIASED, changes_between, results_of
 from ase_bmdal.calculator.rewind import Guard, guard
 from ase_bmdal.common.errors import SimulationStopped, UntrustedError
 from ase_bmdal.labelling.settings import LabellingSettings
@@ -45,7 +44,8 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         Function, class or `functools.partial` that makes an ASE calculator; called without arguments, where a label
         is computed.
     directory
-        Run folder: labels, potentials, log.
+        Run folder: labels, potentials, log. A calculator that was made before for the same folder in this process is
+        closed: it only predicts from then on.
     cutoff
         `r_max`, Å; None takes that of `model` or `architecture`.
     selection
@@ -82,7 +82,9 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
     architecture, training, retraining, first_contact, convergence, trust, labelling
         Further settings; the arguments above override theirs.
     on_event
-        Called with every `learner.events.Event`. None shows progress if standard error is a terminal.
+        Called with every event, see there (`LabelDone`, `EpochDone`, `Round`, `LearningEnded`, `Rewound`,
+        `SimulationEnded`). None writes a line a round to standard error, unless logging writes it there; and at a
+        terminal what goes on in between.
 
     Raises
     ------
@@ -94,7 +96,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         If the directory cannot be used.
     """
 
-    implemented_properties = PROPERTIES
+    implemented_properties = PROPERTIES + UNBIASED
 
     def __init__(
         self,
@@ -157,7 +159,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             labelling=limits if label_timeout is None else replace(limits, timeout=label_timeout),
             initial=initial,
             model=potential,
-            on_event=on_event or (Console(sys.stderr) if sys.stderr.isatty() else None),
+            on_event=on_event or on_standard_error(),
         )
         self._trigger = Trigger(settings.trust, limits.closest_pair, keep=batch_size)
         self._moving = MovingStructure()
@@ -230,6 +232,8 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             If going back did not help; says what was tried.
         Error
             As `calculate`.
+        KeyboardInterrupt
+            If Ctrl-C came; shown as a sentence that says what is kept and how to go on.
         """
         held = self.attach(dyn)
         reason = "all steps are done"
@@ -239,6 +243,12 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         except SimulationStopped as stop:
             reason = str(stop)
             return False
+        except KeyboardInterrupt:
+            reason = "interrupted"
+            raise explained(
+                f"Interrupted after step {dyn.nsteps}: all labels and the newest potential are kept in "
+                f"{self.learner.directory}, and the same script or command goes on from there."
+            ) from None
         except BaseException as error:
             reason = f"{type(error).__name__}: {error}"
             raise
@@ -280,7 +290,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         """
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin.atoms, twin.results, twin._moving = None, {}, MovingStructure()
+        twin.atoms, twin.results, twin._moving = None, {}, self._moving.empty()
         return twin
 
     def __copy__(self) -> Self:
@@ -296,8 +306,11 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         )
 
     def close(self) -> None:
-        """End label workers and leave the run folder to others; predictions go on."""
+        """End label workers and leave the run folder to others; predictions go on. A ``with`` statement does it too."""
         self.learner.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.learner})"
 
     def __enter__(self) -> Self:
         return self

@@ -4,13 +4,42 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import all_changes
+from ase.calculators.calculator import all_changes, all_properties
+from ase.io import extxyz
+from ase.outputs import ArrayProperty, ScalarProperty, all_outputs
 
 from ase_bmdal.common.errors import PredictionError
 from ase_bmdal.potential.uncertainty import Raw, Uncertainty
 from ase_bmdal.structures.labels import Label
 
 PROPERTIES = ["energy", "free_energy", "forces", "stress", "energy_uncertainty", "forces_uncertainty"]
+UNBIASED = ["unbiased_energy", "unbiased_forces", "unbiased_stress"]
+OF_EACH_ATOM = {"forces_uncertainty": ("natoms",), "unbiased_forces": ("natoms", 3)}
+OF_THE_STRUCTURE: dict[str, tuple[int, ...]] = {
+    "energy_uncertainty": (),
+    "unbiased_energy": (),
+    "unbiased_stress": (6,),
+}
+
+
+def register_properties() -> None:
+    """Make ASE know what these calculators give beyond its own properties; doing it twice changes nothing.
+
+    Without it `Atoms.get_properties` and `SinglePointCalculator` refuse such results, and files drop them.
+    """
+    for name, shape in (OF_EACH_ATOM | OF_THE_STRUCTURE).items():
+        all_outputs.setdefault(
+            name, ArrayProperty(name, float, shape) if shape else ScalarProperty(name, float)
+        )
+    for known, names in (
+        (all_properties, OF_EACH_ATOM | OF_THE_STRUCTURE),
+        (extxyz.per_atom_properties, OF_EACH_ATOM),
+        (extxyz.per_config_properties, OF_THE_STRUCTURE),
+    ):
+        known.extend(name for name in names if name not in known)
+
+
+register_properties()
 
 
 def results_of(label: Label, raw: Raw, uncertainty: Uncertainty | None, atoms: Atoms) -> dict[str, Any]:

@@ -82,7 +82,8 @@ def _add_run(parser: Any) -> None:
     )
     parser.add_argument("--minibatch", type=int, help="overrides that of the recipe")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of results")
-    parser.set_defaults(run=run_curves)
+    kept = "Interrupted: all finished steps are kept in {out}; the same command goes on."
+    parser.set_defaults(run=run_curves, if_interrupted=kept)
 
 
 def run_curves(arguments: argparse.Namespace) -> None:

@@ -49,7 +49,10 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--max-labels", type=int, default=MAX_LABELS, help="reference calculations (default: %(default)s)"
     )
-    parser.set_defaults(run=run)
+    kept = (
+        "Interrupted: all labels and the newest potential are kept in {directory}; the same command goes on."
+    )
+    parser.set_defaults(run=run, if_interrupted=kept)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments.run(arguments)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        return _end("\ninterrupted", 130)
+    except KeyboardInterrupt as stop:
+        return _end(f"\n{stop or arguments.if_interrupted.format_map(vars(arguments))}", 130)
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -50,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Machine-learned potentials that train themselves, from the command line.",
     )
     parser.add_argument("--version", action="version", version=f"ase-bmdal {__version__}")
+    parser.set_defaults(if_interrupted="Interrupted: the same command starts anew.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_to(commands)

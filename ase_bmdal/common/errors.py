@@ -11,6 +11,7 @@
     ├── RunFolderError        a run folder of another simulation, or of a newer version
     │   └── FolderInUseError  another process is writing to it
     ├── StoreError            a label could not be written
+    ├── ForkError             TensorFlow is asked in a process that was forked off one that uses it
     └── SimulationStopped     the time is up, or SIGTERM came
 
 Wrong arguments raise `ValueError` or `TypeError` instead, saying what was expected and what came.
@@ -59,6 +60,10 @@ class FolderInUseError(RunFolderError):
 
 class StoreError(Error):
     """A label could not be written to disk."""
+
+
+class ForkError(Error):
+    """TensorFlow cannot compute in a process that was forked off one in which it has computed."""
 
 
 class SimulationStopped(Error):  # noqa: N818  (no error: what was asked for)

@@ -23,9 +23,12 @@ class StatusLines:
         self._write(f"{text}\n")
 
     def status(self, text: str) -> None:
-        """Show what is going on now; an empty text clears it."""
+        """Show what is going on now; an empty text clears it.
+
+        The cursor goes back to the start of the line: what others write, such as TensorFlow, replaces the status.
+        """
         if self._is_terminal:
-            self._write(text)
+            self._write(f"{text}\r")
 
     def _write(self, text: str) -> None:
         self._stream.write(CLEAR + text if self._is_terminal else text)

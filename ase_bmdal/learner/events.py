@@ -1,4 +1,4 @@
-"""What a learner reports while it works; an interface decides what of it to show."""
+"""What a learner reports while it works, each with a line of text; an interface decides what of it to show."""
 
 import logging
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Labelling:
+class LabelDone:
     """A calculation of a batch has finished: how many of how many have, how many failed."""
 
     round: int
@@ -14,9 +14,12 @@ class Labelling:
     of: int
     failed: int
 
+    def __str__(self) -> str:
+        return f"round {self.round}: labelled {self.finished} of {self.of}, {self.failed} failed"
+
 
 @dataclass(frozen=True)
-class Training:
+class EpochDone:
     """An epoch has finished; the losses are those of `potential.fit.Epoch`."""
 
     round: int
@@ -24,6 +27,9 @@ class Training:
     of: int
     train_loss: float
     valid_loss: float | None
+
+    def __str__(self) -> str:
+        return f"round {self.round}: epoch {self.epoch} of {self.of}, loss {self.train_loss:.4g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +78,16 @@ class Round:
     training: str = ""
     objection: str = ""
 
+    def __str__(self) -> str:
+        error = "" if self.force_mae is None else f" force MAE before training {_in_mev(self.force_mae)};"
+        return (
+            f"round {self.round}: {self.labels} labels, {self.failed} failed;{error} select "
+            f"{self.select_seconds:.1f} s, label {self.label_seconds:.1f} s, train {self.train_seconds:.1f} s"
+        )
+
 
 @dataclass(frozen=True)
-class Finished:
+class LearningEnded:
     """Learning has ended; the potential stays as it is from here on.
 
     Attributes
@@ -92,6 +105,9 @@ class Finished:
     rounds: int
     force_mae: float | None = None
     coverage: float | None = None
+
+    def __str__(self) -> str:
+        return f"learning has ended: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -113,9 +129,12 @@ class Rewound:
     reason: str
     rewinds: int
 
+    def __str__(self) -> str:
+        return f"step {self.from_step} back to step {self.to_step}: {self.reason}"
+
 
 @dataclass(frozen=True)
-class Ended:
+class SimulationEnded:
     """A simulation has ended.
 
     Attributes
@@ -137,8 +156,20 @@ class Ended:
     force_mae: float | None
     coverage: float | None
 
+    def __str__(self) -> str:
+        parts = [f"{self.reason}: {self.steps} steps, {self.rewinds} rewinds, {self.labels} labels"]
+        if self.force_mae is not None:
+            parts.append(f"expected force MAE {_in_mev(self.force_mae)} at most")
+        if self.coverage is not None:
+            parts.append(f"{self.coverage:.0%} of the last errors within their bounds")
+        return ", ".join(parts)
 
-Event = Labelling | Training | Round | Finished | Rewound | Ended
+
+def _in_mev(force: float) -> str:
+    return f"{1000 * force:.0f} meV/Å"
+
+
+Event = LabelDone | EpochDone | Round | LearningEnded | Rewound | SimulationEnded
 Listener = Callable[[Event], None]
 
 log = logging.getLogger(__name__)
@@ -152,6 +183,6 @@ class Reporter:
 
     def __call__(self, event: Event) -> None:
         """Report an event."""
-        log.log(logging.DEBUG if isinstance(event, Labelling | Training) else logging.INFO, "%s", event)
+        log.log(logging.DEBUG if isinstance(event, LabelDone | EpochDone) else logging.INFO, "%s", event)
         if self.listener:
             self.listener(event)

@@ -12,7 +12,7 @@ from ase_bmdal.common.errors import BatchFailedError
 from ase_bmdal.labelling.labeller import Labeller
 from ase_bmdal.labelling.record import LabelRecord
 from ase_bmdal.labelling.store import LabelStore, StoredLabel
-from ase_bmdal.learner.events import Labelling, Listener
+from ase_bmdal.learner.events import LabelDone, Listener
 from ase_bmdal.structures.labels import Label
 
 
@@ -152,7 +152,7 @@ class Labels:
                 for finished, (index, record) in enumerate(outcomes, start=1):
                     self._store.finish(ids[index], record)
                     failed += record.status == "failed"
-                    self._report(Labelling(number, finished, len(ids), failed))
+                    self._report(LabelDone(number, finished, len(ids), failed))
         finally:
             self._read()
 

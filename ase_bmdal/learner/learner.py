@@ -3,12 +3,12 @@
 import logging
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary, finalize
 
 from ase import Atoms
 from ase.symbols import Symbols
@@ -20,7 +20,7 @@ from ase_bmdal.labelling.checks import refusal_before
 from ase_bmdal.labelling.labeller import Labeller
 from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.learner.budget import labels_left, reason_to_finish
-from ase_bmdal.learner.events import Ended, Finished, Listener, Reporter, Rewound, Round
+from ase_bmdal.learner.events import LearningEnded, Listener, Reporter, Rewound, Round, SimulationEnded
 from ase_bmdal.learner.first_contact import first_structures
 from ase_bmdal.learner.folder import RunFolder
 from ase_bmdal.learner.labels import Labels, errors_before_training
@@ -34,7 +34,9 @@ from ase_bmdal.structures.neighbours import check_geometry
 
 log = logging.getLogger(__name__)
 
-CLOSED = "the calculator is closed"
+CLOSED = "the calculator is closed; make a new one"
+TAKEN_OVER = "the calculator is closed: another one was made for its folder; images share one by calc.share()"
+_open: WeakValueDictionary[Path, "Learner"] = WeakValueDictionary()
 SPARE = 2  # failures in a row that are not yet taken for a reference that always fails
 
 
@@ -95,8 +97,10 @@ class Learner:
         self._initial = None if initial is None else _checked(initial)
         scratch = Path(directory) / "scratch"
         self._labeller = Labeller(reference, scratch=scratch, executor=executor, settings=self.limits)
-        weakref.finalize(self, self._labeller.close).atexit = False  # an exit kills the processes by itself
+        finalize(self, self._labeller.close).atexit = False  # an exit kills the processes by itself
+        _close_earlier(Path(directory))
         self._folder = RunFolder(Path(directory))
+        _open[self._folder.path.resolve()] = self
         self._labels = Labels(self._folder.store, self._labeller, self._report)
         self._models = Models(self._folder, settings, model, self._report)
         self._seconds = dict.fromkeys(("select", "label", "train"), 0.0)
@@ -104,6 +108,7 @@ class Learner:
         self._failed_contacts: dict[tuple[int, ...], str] = {}
         self._tolerance: tuple[int, float | None] | None = None
         self.reason_to_finish: str | None = None
+        self._why_closed = CLOSED
 
     @property
     def directory(self) -> Path:
@@ -222,7 +227,9 @@ class Learner:
         rows = self._labels.of_round(self._labels.next_round - 1)
         force_mae = (errors_before_training(rows) or (None,))[0]
         self._report(
-            Ended(reason, steps, rewinds, len(self._labels.done), force_mae, observed_coverage(rows))
+            SimulationEnded(
+                reason, steps, rewinds, len(self._labels.done), force_mae, observed_coverage(rows)
+            )
         )
 
     @property
@@ -230,15 +237,28 @@ class Learner:
         """Whether it was closed: then it only predicts."""
         return not self._folder.close.alive
 
-    def close(self) -> None:
-        """End what is running, and let other processes work in the folder; the potential stays as it is."""
+    def close(self, reason: str = CLOSED) -> None:
+        """End what is running, and let others work in the folder; the potential stays as it is.
+
+        Parameters
+        ----------
+        reason
+            Told to whoever wants it to learn again.
+        """
+        if self.is_closed:
+            return
         self._labeller.close()
         self._folder.close()
-        self.reason_to_finish = self.reason_to_finish or CLOSED
+        self._why_closed = reason
+        self.reason_to_finish = self.reason_to_finish or reason
+
+    def __str__(self) -> str:
+        state = "learning" if self.is_learning else "learning has ended"
+        return f"{self.directory}: {len(self._labels.done)} labels, {'closed' if self.is_closed else state}"
 
     def _require_open(self) -> None:
         if self.is_closed:
-            raise LabellingError(f"expected a learner that can learn, but {CLOSED}; make a new one")
+            raise LabellingError(f"expected a learner that can learn, but {self._why_closed}")
 
     def _unknown(self, atoms: Atoms) -> tuple[int, ...]:
         known = self.model.elements if self.model else ()
@@ -347,7 +367,7 @@ class Learner:
         self._seconds = dict.fromkeys(self._seconds, 0.0)
         self._report(report)
         if reason:
-            self._report(Finished(reason, report.labels, number, report.force_mae, report.coverage))
+            self._report(LearningEnded(reason, report.labels, number, report.force_mae, report.coverage))
 
     def _summary(self, number: int, pool: int, why: str) -> Round:
         rows = self._labels.of_round(number)
@@ -383,6 +403,21 @@ class Learner:
             yield
         finally:
             self._seconds[part] += time.perf_counter() - start
+
+
+def _close_earlier(directory: Path) -> None:
+    """Close the learner of this process that works in the folder, as when a cell of a notebook is run again.
+
+    One that is at work in another thread is left alone, and the folder in use.
+    """
+    earlier = _open.get(directory.resolve())
+    if earlier is None or earlier.is_closed or not earlier.lock.acquire(blocking=False):
+        return
+    try:
+        log.warning("the calculator that was made before for %s is closed", directory)
+        earlier.close(TAKEN_OVER)
+    finally:
+        earlier.lock.release()
 
 
 def _checked(initial: Sequence[Atoms]) -> list[Atoms]:

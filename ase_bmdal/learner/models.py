@@ -8,7 +8,7 @@ from ase import Atoms
 
 from ase_bmdal.common.randomness import stream
 from ase_bmdal.labelling.store import StoredLabel
-from ase_bmdal.learner.events import Listener, Training
+from ase_bmdal.learner.events import EpochDone, Listener
 from ase_bmdal.learner.folder import RunFolder, last_model
 from ase_bmdal.learner.promotion import objection
 from ase_bmdal.learner.settings import LearnerSettings
@@ -215,4 +215,4 @@ class Models:
         return bool(draw < self._settings.retraining.valid_fraction)
 
     def _report_epoch(self, number: int, epoch: Epoch) -> None:
-        self._report(Training(number, epoch.number, epoch.of, epoch.train_loss, epoch.valid_loss))
+        self._report(EpochDone(number, epoch.number, epoch.of, epoch.train_loss, epoch.valid_loss))

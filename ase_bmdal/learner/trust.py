@@ -30,7 +30,7 @@ FLOOR = 5.0  # smallest tolerance that sets itself, in units of the mean error t
 
 def predictions(model: Potential, structures: Sequence[Atoms]) -> list[dict[str, Any]]:
     """What a potential says of structures, with its uncertainty, as the label store keeps it."""
-    moving = MovingStructure()
+    moving = MovingStructure(varied=len(set(map(len, structures))) > 1)
     found = [moving.predict(model, atoms) for atoms in structures]
     kind = {"n_models": len(model.members), "raw": RAW}
     return [as_data(each.label, each.raw, model.uncertainty) | kind for each in found]

@@ -1,10 +1,31 @@
 """Compilation by XLA, and calls that cost little."""
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from ase_bmdal.common.errors import ForkError
+
+_users: set[int] = set()  # processes, of which there is one unless this one was forked off another
+
+
+def refuse_a_fork() -> None:
+    """Refuse to compute in a process that was forked off one that has: TensorFlow would wait for its threads for ever.
+
+    Raises
+    ------
+    ForkError
+        Saying what to do instead.
+    """
+    _users.add(os.getpid())
+    if len(_users) > 1:
+        raise ForkError(
+            "this process was forked off one in which TensorFlow runs already, whose threads it does not have; "
+            'start processes with multiprocessing.get_context("spawn"), or before the first prediction'
+        )
 
 
 class Compiled:
@@ -27,7 +48,14 @@ class Compiled:
         self._known: dict[tuple[Any, ...], tuple[Callable[..., list[tf.Tensor]], Any]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
-        """Call it; the first time with new shapes, compile it."""
+        """Call it; the first time with new shapes, compile it.
+
+        Raises
+        ------
+        ForkError
+            In a process that was forked off one that has used TensorFlow.
+        """
+        refuse_a_fork()
         if tf.config.functions_run_eagerly():
             return self._traced(*arguments)
         tensors = list(_leaves(arguments))

@@ -1,6 +1,7 @@
 """The Gaussian-moment neural network as a potential, and committees of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from ase import Atoms
+from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from ase_bmdal.potential.descriptor import gaussian_moments, invariants
 from ase_bmdal.potential.gradients import Arrays, Evaluation, compiled_evaluate
 from ase_bmdal.potential.network import InputScaling
-from ase_bmdal.potential.settings import ModelSettings
+from ase_bmdal.potential.settings import ModelSettings, Precision
 from ase_bmdal.potential.uncertainty import Uncertainty
 from ase_bmdal.structures.batch import Batch, batches
 from ase_bmdal.structures.labels import Label
@@ -83,6 +85,11 @@ class GMNN:
         """What another process needs: all but the tensors."""
         return {name: value for name, value in self.__dict__.items() if name != "tensors"}
 
+    def __repr__(self) -> str:
+        bounds = ", with bounds" if self.uncertainty and self.uncertainty.is_calibrated else ""
+        elements = " ".join(chemical_symbols[number] for number in self.elements)
+        return f"GMNN({elements}; cutoff {self.settings.cutoff} Å, {self.settings.dtype}{bounds})"
+
     def with_parameters(self, parameters: Mapping[str, NDArray[np.floating]]) -> "GMNN":
         """The same network with other parameters."""
         return self._with(parameters=parameters, uncertainty=None)
@@ -94,6 +101,12 @@ class GMNN:
     def with_uncertainty(self, uncertainty: Uncertainty | None) -> "GMNN":
         """The same network, with what is known of its errors."""
         return self._with(uncertainty=uncertainty)
+
+    def with_dtype(self, dtype: Precision) -> "GMNN":
+        """The same network, computed with in another precision."""
+        settings = replace(self.settings, dtype=dtype)
+        parameters = {name: value.astype(dtype) for name, value in self.parameters.items()}
+        return self._with(settings=settings, parameters=parameters)
 
     def _with(self, **changes: Any) -> "GMNN":
         kept = {name: value for name, value in self.__dict__.items() if name != "tensors"}
@@ -171,9 +184,16 @@ class Committee:
         self.elements = members[0].elements
         self.uncertainty = uncertainty
 
+    def __repr__(self) -> str:
+        return f"Committee({len(self.members)} × {self.members[0].with_uncertainty(self.uncertainty)})"
+
     def with_uncertainty(self, uncertainty: Uncertainty | None) -> "Committee":
         """The same networks, with what is known of their errors."""
         return Committee(self.members, uncertainty)
+
+    def with_dtype(self, dtype: Precision) -> "Committee":
+        """The same networks, computed with in another precision."""
+        return Committee([member.with_dtype(dtype) for member in self.members], self.uncertainty)
 
     def predict(self, structures: Sequence[Atoms]) -> list[Label]:
         """Mean over the members; as `GMNN.predict`."""

@@ -11,7 +11,7 @@ from ase_bmdal.potential.gmnn import GMNN, Potential, mean_label, stress_of
 from ase_bmdal.potential.gradients import Evaluation, compiled_step
 from ase_bmdal.potential.uncertainty import Raw, Uncertainty, spread
 from ase_bmdal.structures.batch import species_of, volume
-from ase_bmdal.structures.buckets import bucket
+from ase_bmdal.structures.buckets import Padding
 from ase_bmdal.structures.labels import Label
 from ase_bmdal.structures.skin import SkinnedNeighbours
 
@@ -43,10 +43,13 @@ class MovingStructure:
     ----------
     skin
         Å; the table is made anew when an atom may have crossed it. Changes speed, never results.
+    varied
+        Whether it is known from the beginning that the number of atoms will change. Changes speed, never results.
     """
 
-    def __init__(self, skin: float = SKIN) -> None:
+    def __init__(self, skin: float = SKIN, *, varied: bool = False) -> None:
         self._skin = skin
+        self._padding = Padding(varied=varied)
         self._neighbours: SkinnedNeighbours | None = None
         self._made_for: tuple[float, tuple[int, ...]] | None = None
         self._cell = np.zeros((3, 3))
@@ -55,7 +58,9 @@ class MovingStructure:
 
     def empty(self) -> "MovingStructure":
         """One with the same skin that has seen nothing."""
-        return MovingStructure(self._skin)
+        other = MovingStructure(self._skin)
+        other._padding = self._padding.another()
+        return other
 
     def predict(self, model: Potential, atoms: Atoms, *, pulled: bool = False) -> Prediction:
         """Predict for the structure as it is now.
@@ -82,6 +87,7 @@ class MovingStructure:
             matrix = None if self._trusted is None else self._trusted.posterior
             self._posterior = None if matrix is None else tf.constant(matrix, model.settings.dtype)
         found = [self._evaluate(member, atoms, pulled) for member in model.members]
+        self._padding.used()
         labels = [prediction.label for prediction in found]
         if len(labels) == 1:
             return found[0]
@@ -100,7 +106,7 @@ class MovingStructure:
         self._made_for = made_for
         table = self._neighbours.table
         n_atoms, width = table.neighbour.shape
-        self._shape = bucket(n_atoms), bucket(width)
+        self._shape = self._padding.choose((n_atoms, width))
         reverse = np.arange(np.prod(self._shape), dtype=np.int32).reshape(self._shape)
         reverse[:n_atoms, :width] = table.neighbour * self._shape[1] + table.slot
         self._reverse = tf.constant(reverse)

@@ -10,6 +10,7 @@ from ase_bmdal.common.settings import settings
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0.0)]
+Precision = Literal["float32", "float64"]
 
 
 @settings
@@ -52,7 +53,7 @@ class ModelSettings:
     shared: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     input_spread: Annotated[float, Field(gt=0.0)] | None = 0.5
     hidden: Annotated[tuple[Positive, ...], Field(min_length=1)] = (256, 256)
-    dtype: Literal["float32", "float64"] = "float32"
+    dtype: Precision = "float32"
     repulsion: Literal["zbl"] | None = None
 
     def __post_init__(self) -> None:

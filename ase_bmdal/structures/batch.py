@@ -121,11 +121,11 @@ class Shape:
 
     @staticmethod
     def fitting(geometries: Sequence[Geometry], bits: int = 3) -> "Shape":
-        """Smallest buckets that hold these structures."""
+        """Smallest buckets that hold these structures; how many they are costs nothing but compilations."""
         return Shape(
             bucket(sum(map(len, geometries)), bits),
             bucket(max(g.width for g in geometries), bits),
-            bucket(len(geometries), bits),
+            bucket(len(geometries), bits=0),
         )
 
 
@@ -266,7 +266,8 @@ def _lay_out(
     order = sorted(range(len(structures)), key=lambda index: len(structures[index]))
     for members in _groups(order, structures, atoms_per_batch):
         geometries = Geometry.of_each([structures[index] for index in members], cutoff)
-        shape = Shape.fitting(geometries, bits=1 if len(members) > 1 else 3)
+        is_large = len(members) == 1 and 2 * len(geometries[0]) > atoms_per_batch
+        shape = Shape.fitting(geometries, bits=3 if is_large else 1)
         yield members, assemble(geometries, elements, shape, 2 * cutoff, dtype)
 
 

@@ -1,10 +1,13 @@
 """The public names are exactly those intended."""
 
 import pkgutil
+from typing import get_args
 
 import pytest
 
 import ase_bmdal
+from ase_bmdal.common import errors
+from ase_bmdal.learner import events
 
 NAMES = {
     "OnTheFlyCalculator",
@@ -22,6 +25,25 @@ NAMES = {
     "Convergence",
     "Trust",
     "LabellingSettings",
+    "LabelDone",
+    "EpochDone",
+    "Round",
+    "LearningEnded",
+    "Rewound",
+    "SimulationEnded",
+    "Error",
+    "ModelError",
+    "UnknownElementError",
+    "UntrustedError",
+    "PredictionError",
+    "TrainingError",
+    "LabellingError",
+    "BatchFailedError",
+    "RunFolderError",
+    "FolderInUseError",
+    "StoreError",
+    "ForkError",
+    "SimulationStopped",
 }
 
 
@@ -34,6 +56,11 @@ def test_names():
 def test_each_can_be_had(name):
     thing = getattr(ase_bmdal, name)
     assert name == "COMBINATIONS" or (callable(thing) and thing.__doc__)
+
+
+def test_every_error_and_every_event_is_public():
+    own = [value for value in vars(errors).values() if isinstance(value, type)]
+    assert {kind.__name__ for kind in [*own, *get_args(events.Event)]} <= NAMES
 
 
 def test_no_subpackage_takes_the_place_of_a_public_name():

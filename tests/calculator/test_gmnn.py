@@ -1,4 +1,5 @@
 import copy
+import multiprocessing
 import pickle
 
 import numpy as np
@@ -11,14 +12,18 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 
 from ase_bmdal import GMNNCalculator
-from ase_bmdal.common.errors import ModelError, PredictionError, UnknownElementError
+from ase_bmdal.common.errors import ForkError, ModelError, PredictionError, UnknownElementError
 from ase_bmdal.potential.gmnn import GMNN, Committee
+from ase_bmdal.potential.gradients import compiled_step
+from ase_bmdal.potential.uncertainty import Uncertainty
 from tests.builders import random_model, rattled
 from tests.learner.runs import copper, learning, walk
 
+SMALL = {"hidden": (8,), "n_gaussians": 4, "n_radial": 2, "cutoff": 3.5}
 
-def model(seed=0):
-    return random_model([1, 8, 29], seed, hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5)
+
+def model(seed=0, **settings):
+    return random_model([1, 8, 29], seed, **{**SMALL, **settings})
 
 
 @pytest.mark.parametrize("atoms", [rattled(molecule("H2O")), copper()], ids=["molecule", "crystal"])
@@ -28,6 +33,62 @@ def test_forces_and_stress_are_derivatives(atoms):
     assert atoms.get_potential_energy() == atoms.get_potential_energy(force_consistent=True)
     if atoms.pbc.all():
         np.testing.assert_allclose(atoms.get_stress(), calculate_numerical_stress(atoms, eps=1e-5), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_members", [1, 2])
+def test_double_precision_of_any_model(n_members):
+    single = [model(seed, dtype="float32") for seed in range(n_members)]
+    known = Uncertainty(np.eye(9, dtype=np.float32) if n_members == 1 else None, 2.0, 3.0)
+    single = single[0].with_uncertainty(known) if n_members == 1 else Committee(single, known)
+    atoms = copper()
+    atoms.calc = GMNNCalculator(single)
+    energy, bounds = atoms.get_potential_energy(), atoms.calc.get_property("forces_uncertainty", atoms)
+    atoms.calc = GMNNCalculator(single, dtype="float64")
+    numerical = calculate_numerical_forces(atoms, eps=1e-5)
+    np.testing.assert_allclose(atoms.get_forces(), numerical, rtol=0, atol=1e-8)
+    assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-5)
+    np.testing.assert_allclose(atoms.calc.results["forces_uncertainty"], bounds, rtol=1e-3)
+    assert single.settings.dtype == "float32"
+    with pytest.raises(ValueError, match="'float32' or 'float64'"):
+        GMNNCalculator(single, dtype="float16")
+
+
+def _energy(atoms):
+    return atoms.get_potential_energy()
+
+
+def test_a_process_that_was_forked_off_says_what_to_do():
+    """It would wait for ever for threads that it does not have."""
+    atoms = copper()
+    atoms.calc = GMNNCalculator(model())
+    energy = _energy(atoms)
+    atoms.calc.reset()
+    with (
+        multiprocessing.get_context("fork").Pool(1) as pool,
+        pytest.raises(ForkError, match=r'multiprocessing\.get_context\("spawn"\)'),
+    ):
+        pool.apply_async(_energy, (atoms,)).get(timeout=60)
+    assert _energy(atoms) == energy
+
+
+def test_growth_compiles_once_for_each_doubling():
+    """Atom by atom from 1 to 24; it was compiled 15 times."""
+    whole = copper(repeat=2)
+    calc = GMNNCalculator(model(cutoff=3.25))
+    before = compiled_step.cache_info().misses
+    for n_atoms in range(1, 25):
+        atoms = Atoms(whole.numbers[:n_atoms], whole.positions[:n_atoms])
+        forces = calc.get_forces(atoms)
+        np.testing.assert_allclose(forces, calc.model.predict([atoms])[0].forces, atol=1e-9)
+    assert compiled_step.cache_info().misses - before <= 6
+
+
+def test_says_what_it_is():
+    known = Uncertainty(None, 2.0, 3.0)
+    text = "H O Cu; cutoff 3.5 Å, float64"
+    assert repr(GMNNCalculator(model())) == f"GMNNCalculator(GMNN({text}))"
+    both = Committee([model(0), model(1)], known)
+    assert repr(GMNNCalculator(both)) == f"GMNNCalculator(Committee(2 × GMNN({text}, with bounds)))"
 
 
 def test_a_molecule_has_no_stress():

@@ -2,6 +2,7 @@ import copy
 import io
 import logging
 import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,9 +12,9 @@ from ase.constraints import FixAtoms
 from ase.mep import NEB
 from pydantic import ValidationError
 
-from ase_bmdal.calculator.console import Console
-from ase_bmdal.common.errors import ModelError
-from ase_bmdal.learner.events import Finished, Labelling, Round, Training
+from ase_bmdal.calculator.console import Console, on_standard_error
+from ase_bmdal.common.errors import FolderInUseError, LabellingError, ModelError
+from ase_bmdal.learner.events import EpochDone, LabelDone, LearningEnded, Round
 from tests.learner.runs import copper, learning, walk
 
 
@@ -152,7 +153,73 @@ def test_a_calculator_is_no_reference(watch, run):
 def test_events_reach_the_log(calc, caplog):
     with caplog.at_level(logging.INFO, logger="ase_bmdal"):
         walk(copper(), calc, 1)
-    assert any("Round(round=0" in record.message for record in caplog.records)
+    assert any(record.message.startswith("round 0: 4 labels, 0 failed;") for record in caplog.records)
+
+
+def test_lines_come_without_a_terminal(watch, run, capsys):
+    calc = learning(watch.reference, run, max_rounds=1)
+    walk(copper(), calc, 8)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["round 0", "round 1", "learning has ended"]
+
+
+def test_no_line_comes_twice(watch, run, monkeypatch):
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    handler = logging.StreamHandler()
+    logger = logging.getLogger("ase_bmdal")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        walk(copper(), learning(watch.reference, run), 1)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+    assert written.getvalue().count("round 0:") == 1
+
+
+def test_nobody_has_to_read_them(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert on_standard_error() is None
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    show = on_standard_error()
+    sys.stderr.close()
+    show(LearningEnded("enough", 8, 1))
+
+
+def test_the_same_cell_twice(watch, run, caplog):
+    """The folder goes over to the newer calculator, with all that was learned; the older one only predicts."""
+    atoms = copper()
+    walk(atoms, first := learning(watch.reference, run, initial=[copper(1), copper(2)]), 1)
+    calls = watch.calls
+    walk(atoms, second := learning(watch.reference, run, initial=[copper(1), copper(2)]), 1)
+    assert watch.calls == calls == 2
+    assert first.learner.is_closed
+    assert not second.learner.is_closed
+    assert f"the calculator that was made before for {run} is closed" in caplog.text
+    atoms.calc = first
+    atoms.get_forces()
+    with pytest.raises(
+        LabellingError, match=r"another one was made for its folder; images share one by calc\.share"
+    ):
+        first.learner.learn([atoms])
+
+
+def test_a_calculator_at_work_in_another_thread_is_not_closed(watch, run):
+    calc = learning(watch.reference, run)
+    with ThreadPoolExecutor(1) as other, calc.learner.lock:
+        again = other.submit(learning, watch.reference, run)
+        assert isinstance(again.exception(), FolderInUseError)
+    assert not calc.learner.is_closed
+
+
+def test_says_what_it_is(watch, run):
+    calc = learning(watch.reference, run, max_rounds=0)
+    assert repr(calc) == f"OnTheFlyCalculator({run}: 0 labels, learning)"
+    walk(copper(), calc, 1)
+    assert repr(calc) == f"OnTheFlyCalculator({run}: 4 labels, learning has ended)"
+    calc.close()
+    assert repr(calc.share()) == f"OnTheFlyCalculator({run}: 4 labels, closed)"
 
 
 class Terminal(io.StringIO):
@@ -164,8 +231,8 @@ class Terminal(io.StringIO):
 def test_the_console_writes_a_line_for_a_round(stream):
     seconds = {"select_seconds": 0.1, "label_seconds": 2, "train_seconds": 3.0}
     events = [
-        Labelling(0, 1, 4, 0),
-        Training(0, 1, 2, 0.5, None),
+        LabelDone(0, 1, 4, 0),
+        EpochDone(0, 1, 2, 0.5, None),
         Round(
             round=0,
             labels=4,
@@ -188,14 +255,14 @@ def test_the_console_writes_a_line_for_a_round(stream):
             energy_mae=0.1,
             **seconds,
         ),
-        Finished("enough", 8, 1),
+        LearningEnded("enough", 8, 1),
     ]
     written = stream()
     console = Console(written)
     for event in events:
         console(event)
     text = written.getvalue()
-    assert text.count("round  labels") == 1
-    assert "12 meV/Å" in text
-    assert "learning has ended: enough" in text
-    assert ("epoch 1 of 2" in text) == written.isatty()
+    assert "round 0: 4 labels, 0 failed; select 0.1 s, label 2.0 s, train 3.0 s\n" in text
+    assert "round 1: 8 labels, 1 failed; force MAE before training 12 meV/Å; select" in text
+    assert text.endswith("learning has ended: enough\n")
+    assert ("round 0: epoch 1 of 2, loss 0.5\r" in text) == written.isatty()  # the cursor waits at the start

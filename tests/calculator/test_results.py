@@ -1,11 +1,76 @@
-"""What has changed between two structures: as ASE says, but for rounding."""
+"""Results that ASE knows and its files keep; what has changed between two structures, as ASE says but for rounding."""
 
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
-from ase.calculators.calculator import all_changes, compare_atoms
+from ase.calculators.calculator import all_changes, all_properties, compare_atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+from ase.io.extxyz import per_atom_properties, per_config_properties
+from ase.io.trajectory import Trajectory
 
-from ase_bmdal.calculator.results import changes_between
+from ase_bmdal import GMNNCalculator, Trust
+from ase_bmdal.calculator.results import PROPERTIES, UNBIASED, changes_between, register_properties
+from ase_bmdal.potential.uncertainty import Uncertainty
+from tests.builders import random_model
+from tests.learner.runs import copper, learning, walk
+
+BOUNDS = ("energy_uncertainty", "forces_uncertainty")
+
+
+@pytest.fixture
+def frame():
+    """Copper with a calculator that gives bounds."""
+    model = random_model([29], hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5)
+    atoms = copper()
+    atoms.calc = GMNNCalculator(model.with_uncertainty(Uncertainty(np.eye(9), 1.0, 2.0)))
+    atoms.get_forces()
+    return atoms
+
+
+def test_asked_for_together(frame):
+    found = frame.get_properties(["energy", "forces", "stress", *BOUNDS])
+    np.testing.assert_array_equal(found["forces"], frame.get_forces())
+    for name in BOUNDS:
+        np.testing.assert_array_equal(found[name], frame.calc.results[name])
+
+
+def test_results_may_be_frozen(frame):
+    frozen = frame.copy()
+    frozen.calc = SinglePointCalculator(frozen, **frame.calc.results)
+    assert sorted(frozen.calc.results) == sorted(PROPERTIES)
+    np.testing.assert_array_equal(frozen.get_forces(), frame.get_forces())
+
+
+@pytest.mark.parametrize("name", ["frames.traj", "frames.extxyz"])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_files_keep_the_bounds(frame, name, frozen, tmp_path):
+    written = frame.copy() if frozen else frame
+    written.calc = SinglePointCalculator(written, **frame.calc.results) if frozen else frame.calc
+    write(tmp_path / name, [written])
+    [found] = read(tmp_path / name, ":")
+    for each in BOUNDS:
+        np.testing.assert_allclose(found.calc.results[each], frame.calc.results[each], atol=1e-7)
+
+
+def test_a_trajectory_written_while_it_learns_keeps_everything(watch, tmp_path):
+    calc = learning(watch.reference, tmp_path / "run", bias=0.5, trust=Trust(probability=0.8))
+    atoms = copper()
+    walk(atoms, calc, 2)
+    atoms.get_forces()
+    with Trajectory(tmp_path / "frames.traj", "w", atoms) as trajectory:
+        trajectory.write()
+    [found] = read(tmp_path / "frames.traj", ":")
+    for name in (*BOUNDS, *UNBIASED):
+        np.testing.assert_array_equal(found.calc.results[name], calc.results[name])
+
+
+def test_registering_twice_changes_nothing():
+    before = [list(each) for each in (all_properties, per_atom_properties, per_config_properties)]
+    register_properties()
+    assert [all_properties, per_atom_properties, per_config_properties] == before
+    assert all(len(set(each)) == len(each) for each in before)
+
 
 CHANGES = {
     "nothing": lambda atoms: None,

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from ase.optimize import FIRE
 
 from ase_bmdal import Convergence, GMNNCalculator, Trust
 from ase_bmdal.common.errors import SimulationStopped, UntrustedError
-from ase_bmdal.learner.events import Ended, Rewound, Round
+from ase_bmdal.learner.events import Rewound, Round, SimulationEnded
 from tests.learner.runs import copper, learning, walk
 
 LOOSE = Trust(probability=0.8, force_tolerance=1e6)
@@ -163,7 +164,7 @@ def test_a_run_goes_back_learns_and_goes_on(watch, run, kind):
     assert any("made up" in line["reason"] for line in rounds(run))
     assert atoms.info["rewinds"] == 2
     end = events[-1]
-    assert isinstance(end, Ended)
+    assert isinstance(end, SimulationEnded)
     assert (end.reason, end.steps, end.rewinds) == ("all steps are done", 20, 2)
     assert seen[-1] == 20
     assert seen.count(14) <= 2
@@ -178,7 +179,7 @@ def test_a_run_that_does_not_get_further_ends_with_an_error(watch, run):
     calc._trigger.reason = "made up"
     with pytest.raises(UntrustedError, match="went back 2 times"):
         calc.run(dyn, 10)
-    assert isinstance(events[-1], Ended)
+    assert isinstance(events[-1], SimulationEnded)
     assert "UntrustedError" in events[-1].reason
 
 
@@ -246,6 +247,29 @@ def test_wall_time(watch, run):
     assert "is up" in events[-1].reason
     with pytest.raises(ValueError, match="max_wall_time: expected seconds more than 0, got 0"):
         learning(watch.reference, run.with_name("other"), max_wall_time=0)
+
+
+def test_ctrl_c_ends_a_run_with_a_sentence(watch, run, capsys, monkeypatch):
+    def interrupt():
+        if dyn.nsteps == 4:
+            raise KeyboardInterrupt
+
+    events = []
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    calc = learning(watch.reference, run, on_event=events.append)
+    dyn = moving(copper(), calc)
+    dyn.attach(interrupt)
+    sentence = (
+        f"Interrupted after step 4: all labels and the newest potential are kept in {run}, and the same"
+    )
+    with pytest.raises(KeyboardInterrupt, match=sentence) as stop:
+        calc.run(dyn, 100)
+    assert (events[-1].reason, events[-1].steps) == ("interrupted", 4)
+    sys.excepthook(stop.type, stop.value, stop.tb)
+    assert capsys.readouterr().err == f"{stop.value}\n"
+    assert stop.value._render_traceback_() == [str(stop.value)]  # what IPython asks for
+    calc.run(dyn, 5)  # and on it goes, in a notebook
+    assert dyn.nsteps == 9
 
 
 def test_sigterm_ends_a_run_in_order(watch, run):

@@ -1,5 +1,6 @@
 """The program as a user meets it: exit codes and what is on standard error."""
 
+import re
 import subprocess
 import sys
 
@@ -113,13 +114,26 @@ def test_wrong_selections(method, n, expected, unlabelled, capsys):
     assert expected in _fails(["select", "m.npz", *arguments], capsys)
 
 
-def test_ctrl_c(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("command", "argv", "text", "message"),
+    [
+        (program.report, ["report", "run"], "", "Interrupted: the same command starts anew."),
+        (
+            program.demo,
+            ["demo"],
+            "",
+            "Interrupted: all labels .* are kept in ethanol; the same command goes on.",
+        ),
+        (program.demo, ["demo"], "Interrupted after step 7: ...", r"Interrupted after step 7: \.\.\."),
+    ],
+)
+def test_ctrl_c_ends_with_a_sentence(command, argv, text, message, monkeypatch, capsys):
     def interrupt(_):
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(*filter(None, [text]))
 
-    monkeypatch.setattr(program.report, "run", interrupt)
-    assert main(["report", "somewhere"]) == 130
-    assert capsys.readouterr().err.strip() == "interrupted"
+    monkeypatch.setattr(command, "run", interrupt)
+    assert main(argv) == 130
+    assert re.fullmatch(message, capsys.readouterr().err.strip())
 
 
 def test_settings_are_named(tmp_path, capsys):

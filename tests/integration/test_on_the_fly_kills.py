@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -141,7 +142,7 @@ def expect_a_whole_run(folder):
 
 
 def test_a_kill_at_any_moment_loses_no_finished_label(tmp_path):
-    write(tmp_path, signal_at="Labelling Training Round")
+    write(tmp_path, signal_at="LabelDone EpochDone Round")
     chance, kept, lives, kills = random.Random(0), [], 8, 0
     for life in range(lives):
         process = start(tmp_path)
@@ -167,7 +168,7 @@ def ended_or(process, path):
 
 @pytest.mark.parametrize(("moment", "epochs"), [("labelling", 2), ("training", 100_000)])
 def test_ctrl_c(tmp_path, moment, epochs):
-    write(tmp_path, signal_at="Training", epochs=epochs)
+    write(tmp_path, signal_at="EpochDone", epochs=epochs)
     if moment == "labelling":
         (tmp_path / "hang").touch()
     process = start(tmp_path)
@@ -183,6 +184,23 @@ def test_ctrl_c(tmp_path, moment, epochs):
     write(tmp_path)
     assert int(finish(tmp_path)) - calls == LABELS - finished
     expect_a_whole_run(tmp_path)
+
+
+def test_ctrl_c_in_calc_run_ends_with_a_sentence(tmp_path):
+    write(tmp_path, signal_at="EpochDone", epochs=100_000)
+    script, run = tmp_path / "script.py", "calc.run(VelocityVerlet(atoms, 1.0), 100)\n"
+    text = re.sub(r"while calc(.*\n){3}", run, script.read_text())
+    script.write_text(f"from ase.md.verlet import VelocityVerlet\n{text}")
+    process = start(tmp_path)
+    wait_until((tmp_path / "now").exists, 60)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=20)
+    assert (process.returncode, printed) == (-signal.SIGINT, "")
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == (
+        f"Interrupted after step 0: all labels and the newest potential are kept in {tmp_path / 'run'}, "
+        "and the same script or command goes on from there."
+    )
 
 
 def test_a_full_disk(tmp_path):

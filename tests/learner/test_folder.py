@@ -23,9 +23,9 @@ def test_a_calculator_that_is_gone_holds_nothing(watch, tmp_path):
     try:
         calc = learning(watch.reference, tmp_path / "run")
         with pytest.raises(FolderInUseError):
-            learning(watch.reference, tmp_path / "run")
+            RunFolder(tmp_path / "run")
         del calc
-        learning(watch.reference, tmp_path / "run")
+        RunFolder(tmp_path / "run")
     finally:
         gc.enable()
 

@@ -16,7 +16,7 @@ from ase_bmdal.common.errors import (
 )
 from ase_bmdal.labelling.store import LabelStore
 from ase_bmdal.learner import models
-from ase_bmdal.learner.events import Finished, Round
+from ase_bmdal.learner.events import LearningEnded, Round
 from ase_bmdal.learner.learner import Learner
 from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.report.run import read_run
@@ -288,7 +288,7 @@ class TestRounds:
         assert [line["round"] for line in log(run)] == [0, 1, 2]
         assert [line["labels"] for line in log(run)] == [4, 7, 10]
         assert [line["pool"] for line in log(run)] == [0, 6, 6]
-        assert [event.reason for event in events if isinstance(event, Finished)] == [
+        assert [event.reason for event in events if isinstance(event, LearningEnded)] == [
             "the budget of 2 rounds is spent"
         ]
         new = [row for row in rows(run) if row.round == 2]
