@@ -21,7 +21,8 @@ atoms.calc = OnTheFlyCalculator(
     selection="LCMD + FEAT(RP)",
     batch_size=10,
     pool_size=200,
+    max_labels=100,
     seed=0,
 )
-dynamics = Langevin(atoms, 0.5 * units.fs, temperature_K=500, friction=0.02 / units.fs)
+dynamics = Langevin(atoms, 0.5 * units.fs, temperature_K=500, friction=0.02 / units.fs, fixcm=False)
 atoms.calc.run(dynamics, 5000)  # dynamics.run(5000) works too, but cannot go back

@@ -28,5 +28,5 @@ atoms.calc = OnTheFlyCalculator(
     max_labels=100,
     executor="mpi",
 )
-dynamics = Langevin(atoms, 0.5 * units.fs, temperature_K=500, friction=0.02 / units.fs)
+dynamics = Langevin(atoms, 0.5 * units.fs, temperature_K=500, friction=0.02 / units.fs, fixcm=False)
 atoms.calc.run(dynamics, 2000)  # dynamics.run(2000) works too, but cannot go back

@@ -2,7 +2,8 @@
 
 import math
 from collections import deque
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
 
 from ase import Atoms
 from pydantic import Field
@@ -45,8 +46,15 @@ class Trust:
     max_rewinds: Annotated[int, Field(ge=0)] = 5
 
 
+@dataclass
+class CoolDown:
+    """Force calls since the last round, whoever made them."""
+
+    calls: int
+
+
 class Trigger:
-    """Judges every frame of a simulation, and keeps those it doubts.
+    """Judges every frame of a simulation, or of one image of it, and keeps those it doubts.
 
     Parameters
     ----------
@@ -69,8 +77,14 @@ class Trigger:
         self._trust, self._closest_pair = trust, closest_pair
         self.doubtful: deque[Atoms] = deque(maxlen=keep)
         self.last_trusted: Atoms | None = None
-        self._calls = trust.cool_down
+        self._since = CoolDown(trust.cool_down)
         self.reason = ""
+
+    def twin(self) -> Self:
+        """One for another simulation, or another image, that learns together with this one."""
+        other = type(self)(self._trust, self._closest_pair, self.doubtful.maxlen or 0)
+        other._since = self._since
+        return other
 
     def judge(
         self, raw: Raw, uncertainty: Uncertainty | None, tolerance: float | None, *, can_learn: bool = False
@@ -108,7 +122,7 @@ class Trigger:
 
     def keep(self, frame: Atoms, verdict: Verdict) -> None:
         """Remember a frame that was judged, once for each force call."""
-        self._calls += 1
+        self._since.calls += 1
         if verdict == "trusted":
             self.last_trusted = frame
             self.doubtful.clear()
@@ -118,7 +132,7 @@ class Trigger:
     @property
     def is_due(self) -> bool:
         """Whether the newest frame calls for a round."""
-        return bool(self.doubtful) and self._calls > self._trust.cool_down
+        return bool(self.doubtful) and self._since.calls > self._trust.cool_down
 
     def urgent(self) -> list[Atoms]:
         """Frames to label first: the doubtful ones, or else the last that was trusted."""
@@ -126,5 +140,5 @@ class Trigger:
 
     def round_done(self) -> None:
         """The potential has changed."""
-        self._calls = 0
+        self._since.calls = 0
         self.doubtful.clear()

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
+from weakref import WeakSet
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
@@ -17,7 +18,9 @@ from ase_bmdal.calculator.deadline import Deadline, explained
 from ase_bmdal.calculator.gmnn import find_model
 from ase_bmdal.calculator.results import PROPERTIES, UNBIASED, changes_between, results_of
 from ase_bmdal.calculator.rewind import Guard, guard
+from ase_bmdal.calculator.snapshot import calculators
 from ase_bmdal.common.errors import SimulationStopped, UntrustedError
+from ase_bmdal.labelling.checks import refusal_before
 from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.learner.events import Listener
 from ase_bmdal.learner.learner import Learner
@@ -29,6 +32,7 @@ from ase_bmdal.potential.training import architecture_for
 from ase_bmdal.structures.bare import bare_copy
 
 BIASED = ("energy", "forces", "stress")
+GO_BACK = "Instead of dynamics.run(steps), calc.run(dynamics, steps) goes back to the last trusted state"
 
 
 class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
@@ -165,6 +169,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         self._moving = MovingStructure()
         self._version = self.learner.version
         self._verdict: Verdict = "trusted"
+        self._guards: WeakSet[Guard] = WeakSet()
 
     def calculate(
         self,
@@ -174,10 +179,13 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Predict; learn first if there is nothing to predict with, or a round is due. Called by ASE.
 
+        A structure for which the potential cannot be trusted at all is labelled and learned, if a reference can make
+        sense of it, a budget is left, and no guarded simulation can go back instead.
+
         Raises
         ------
         UntrustedError
-            If the potential cannot be trusted for this structure, so far that it must not be followed.
+            If such a structure cannot be learned, or is no better after it; or for a guard to go back.
         SimulationStopped
             If the time is up.
         Error
@@ -188,20 +196,58 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         with learner.lock:
             self._deadline.check()
             learner.prepare(self.atoms)
-            self._predict()
-            if not learner.is_learning:
-                return
-            self._trigger.keep(self.atoms, self._verdict)  # ASE's own copy, another one at each call
+            before = self._version
+            if not self._answer() and learner.can_learn:
+                self._collect()
+        if self._version != before:
+            for held in self._guards:
+                held.surface_changed()
+
+    def _collect(self) -> None:
+        """Take the frame for what it may teach, and learn if a round is due."""
+        self._trigger.keep(self.atoms, self._verdict)  # ASE's own copy, another one at each call
+        if self.learner.is_learning:
             self._pool.offer(self.atoms)
-            if self._trigger.is_due:
-                self._learn((self.atoms,), self._trigger.reason)
-                self._predict()
-            elif self._pool.is_full:
-                self._learn((), "the pool is full")
-                self._predict()
+        if self._trigger.is_due:
+            self._learn((self.atoms,), self._trigger.reason)
+            self._predict()
+        elif self.learner.is_learning and self._pool.is_full:
+            self._learn((), "the pool is full")
+            self._answer()
+
+    def _answer(self) -> bool:
+        """Predict; where that must not be followed and nobody can go back, learn first. Says whether it did."""
+        try:
+            self._predict()
+            return False
+        except UntrustedError as error:
+            if any(held.is_stepping for held in self._guards):
+                raise
+            self._require_that_it_can_be_learned(error)
+            self._learn((self.atoms,), f"{error}")
+        try:
+            self._predict()
+        except UntrustedError as error:
+            raise type(error)(
+                f"{error}; it has just been asked for a label and trained on what came"
+            ) from error
+        return True
+
+    def _require_that_it_can_be_learned(self, error: UntrustedError) -> None:
+        refusal, reason = refusal_before(self.atoms, self.learner.limits), self.learner.reason_to_finish
+        if refusal:
+            why = f"no reference could make sense of it ({refusal}); of a trial move, it is a rejection"
+        elif not self.learner.can_learn:
+            why = f"it would be learned, but {reason}; allow more, and start again with the same directory"
+        else:
+            return
+        go_back = "" if self._guards else f". {GO_BACK}"
+        raise type(error)(f"{error}; {why}{go_back}") from error
 
     def _learn(self, urgent: Sequence[Atoms], reason: str) -> None:
         self.results: dict[str, Any] = {}  # they are of the potential that is about to change
+        if not self.learner.is_learning:
+            reason = f"learning starts again: {reason}"
         try:
             pool, first = ([bare_copy(frame) for frame in frames] for frames in (self._pool.frames, urgent))
             self.learner.learn(pool, first, reason)
@@ -211,6 +257,10 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
 
     def run(self, dyn: Any, steps: int, **how: Any) -> bool:
         """Run a simulation or a relaxation that uses this calculator, and go back where it leaves known ground.
+
+        An optimizer starts afresh where it is after each round: what it made up of the forces before is of another
+        potential. If a budget is spent and forces cannot be trusted any more, the run ends: the simulation is set back
+        to its last trusted state, which is written to ``last_trusted.traj`` in the run folder.
 
         Parameters
         ----------
@@ -224,7 +274,8 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         Returns
         -------
         bool
-            What its `run` returns; False if the time was up, or SIGTERM came.
+            What its `run` returns; False if the time was up, SIGTERM came, or it ended on ground that is not known
+            and cannot be learned.
 
         Raises
         ------
@@ -239,7 +290,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         reason = "all steps are done"
         try:
             with self._deadline.catching_sigterm():
-                return bool(dyn.run(steps=steps, **how))
+                return held.run(steps, **how)
         except SimulationStopped as stop:
             reason = str(stop)
             return False
@@ -249,6 +300,11 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
                 f"Interrupted after step {dyn.nsteps}: all labels and the newest potential are kept in "
                 f"{self.learner.directory}, and the same script or command goes on from there."
             ) from None
+        except UntrustedError as error:
+            reason = f"stopped after step {dyn.nsteps}: {error}{self._set_back(held)}"
+            if self.learner.can_learn:
+                raise
+            return False
         except BaseException as error:
             reason = f"{type(error).__name__}: {error}"
             raise
@@ -261,21 +317,38 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
 
         From here on steps of `dyn` that leave known ground are undone, until the guard that is returned is released.
         """
-        return guard(
+        images = [each for each in calculators(dyn, type(self)) if each.learner is self.learner] or [self]
+        held = guard(
             dyn,
-            recover=self._recover,
-            is_trusted=lambda: self._verdict == "trusted",
+            recover=lambda error: self._recover(error, images),
+            is_trusted=lambda: all(image._verdict == "trusted" for image in images),
+            surface=lambda: self.learner.version,
             report=self.learner.report_rewind,
             max_rewinds=self.learner.settings.trust.max_rewinds,
         )
+        for image in images:
+            image._guards.add(held)
+        return held
 
-    def _recover(self, error: UntrustedError) -> None:
+    def _recover(self, error: UntrustedError, images: Sequence["OnTheFlyCalculator"]) -> None:
         """Learn from the frames on the way to one that is refused."""
         with self.learner.lock:
-            urgent = self._trigger.urgent()
-            if not self.learner.is_learning or not (urgent or self._pool.frames):
+            urgent = [frame for image in images for frame in image._trigger.urgent()]
+            if not self.learner.can_learn:
+                raise type(error)(f"{error}; {self.learner.reason_to_finish}") from error
+            if not (urgent or self._pool.frames):
                 raise error
             self._learn(urgent, f"{error}")
+            for image in images:
+                image._trigger.round_done()
+
+    def _set_back(self, held: Guard) -> str:
+        """Put a simulation into its last trusted state and keep that; in words."""
+        step = held.set_back()
+        if step is None or self.learner.is_closed:
+            return ""
+        path = self.learner.keep_last_trusted(held.frames)
+        return f". It is set back to step {step}, its last trusted state, which is kept in {path}"
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last prediction; everything, if the potential has."""
@@ -291,6 +364,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin.atoms, twin.results, twin._moving = None, {}, self._moving.empty()
+        twin._trigger, twin._verdict, twin._guards = self._trigger.twin(), "trusted", WeakSet()
         return twin
 
     def __copy__(self) -> Self:
@@ -328,7 +402,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         label, raw, pull = self._moving.predict(model, self.atoms, pulled=biased)
         learner = self.learner
         self._verdict = self._trigger.judge(
-            raw, model.uncertainty, learner.tolerance, can_learn=learner.is_learning
+            raw, model.uncertainty, learner.tolerance, can_learn=learner.can_learn
         )
         if self._verdict == "refused":
             raise UntrustedError(self._trigger.reason)

@@ -1,154 +1,30 @@
-"""Going back: the state of a simulation, and steps that start again from a trusted one.
-
-What a simulation is made of is found by following references from its integrator or optimizer: atoms, cell,
-constraints, filters, thermostats, random generators. Each of them is put back in place, none is exchanged: who holds
-one, or one of its arrays, sees it go back. Calculators, observers and files are left alone, and so is whatever can be
-called.
-"""
+"""Going back: steps that start again from a trusted state, and optimizers that start afresh on another surface."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
-from weakref import ProxyType
 
-import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
+from ase.optimize.optimize import Dynamics, Optimizer
 
+from ase_bmdal.calculator.snapshot import AS_NEW, Snapshot, alike, memory, restore, snapshot
 from ase_bmdal.common.errors import UntrustedError
 
-NOT_STATE = {
-    *("max_steps", "fmax"),  # where a run ends
-    *("observers", "logfile", "trajectory", "comm", "_exitstack", "step"),
-}
-CONSTANT = (str, bytes, int, float, complex, type(None), np.generic)
 Report = Callable[[int, int, str, int], object]
-OUTSIDE = (BaseCalculator, ProxyType)
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """State of a simulation.
-
-    Attributes
-    ----------
-    parts
-        All that may change, each with what it held; the simulation itself first.
-    """
-
-    parts: list[tuple[Any, Any]]
+class SurfaceChanged(Exception):  # noqa: N818  (no error: the optimizer begins again)
+    """Ends the loop of an optimizer that has none of ours, for it to begin again."""
 
 
-def snapshot(dyn: Any) -> Snapshot:
-    """Remember the state of a simulation.
+@dataclass
+class Memory:
+    """What an optimizer knew before its first guarded step, and of which surface its present knowledge is."""
 
-    Parameters
-    ----------
-    dyn
-        ASE dynamics or optimizer.
-    """
-    own = {name: value for name, value in vars(dyn).items() if name not in NOT_STATE}
-    parts: list[tuple[Any, Any]] = [(dyn, own)]
-    seen, ahead = {id(dyn)}, list(own.values())
-    while ahead:
-        thing = ahead.pop()
-        if isinstance(thing, CONSTANT) or id(thing) in seen:
-            continue
-        seen.add(id(thing))
-        if isinstance(thing, Atoms):
-            seen.add(id(thing.calc))
-        content, references = _look_into(thing)
-        if content is not None:
-            parts.append((thing, content))
-            ahead.extend(references)
-    return Snapshot(parts)
-
-
-def restore(dyn: Any, state: Snapshot) -> None:
-    """Put a simulation back; where its run ends, its observers and its files stay as they are.
-
-    Parameters
-    ----------
-    dyn
-        What the snapshot was taken of.
-    state
-        May be restored any number of times.
-    """
-    if state.parts[0][0] is not dyn:
-        raise ValueError(f"expected a snapshot of this {type(dyn).__name__}, got one of another simulation")
-    stays = {name: value for name, value in vars(dyn).items() if name in NOT_STATE}
-    for thing, content in state.parts:
-        _put_back(thing, content)
-    vars(dyn).update(stays)
-
-
-def _look_into(thing: Any) -> tuple[Any, Iterable[Any]]:
-    """What a part of a simulation holds, None if that cannot change; and what it refers to."""
-    content: Any = None
-    references: Iterable[Any] = ()
-    match thing:
-        case np.ndarray():
-            content = thing.copy() if thing.flags.writeable else None
-        case dict():
-            content = dict(thing)
-            references = content.values()
-        case list() | set() | deque():
-            content = references = thing.copy()
-        case tuple() | frozenset():
-            content = references = thing
-        case np.random.Generator():
-            content = thing.bit_generator.state
-        case np.random.RandomState():
-            content = thing.get_state()
-        case ModuleType():
-            content = thing.get_state() if thing is np.random else None
-        case _ if hasattr(thing, "__dict__") and not _is_outside(thing):
-            content = dict(vars(thing))
-            references = content.values()
-    return content, references
-
-
-def _is_outside(thing: Any) -> bool:
-    is_file = hasattr(thing, "write") and not isinstance(thing, Atoms)
-    return is_file or callable(thing) or isinstance(thing, OUTSIDE)
-
-
-def _put_back(thing: Any, content: Any) -> None:
-    match thing:
-        case np.ndarray():
-            np.copyto(thing, content)
-        case dict() | set():
-            thing.clear()
-            thing.update(content)
-        case list() | deque():
-            thing.clear()
-            thing.extend(content)
-        case tuple() | frozenset():
-            pass
-        case np.random.Generator():
-            thing.bit_generator.state = content
-        case np.random.RandomState() | ModuleType():
-            thing.set_state(content)
-        case _:
-            _put_back(vars(thing), content)
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Whether two contents are the same in value."""
-    if one is other:
-        return True
-    if type(one) is not type(other):
-        return False
-    match one:
-        case np.ndarray():
-            return np.array_equal(one, other)
-        case dict():
-            return one.keys() == other.keys() and all(_alike(one[name], other[name]) for name in one)
-        case list() | tuple() | deque():
-            return len(one) == len(other) and all(map(_alike, one, other))
-    return isinstance(one, CONSTANT) and bool(one == other)
+    as_new: Snapshot
+    surface: object
 
 
 @dataclass(eq=False, repr=False)
@@ -159,16 +35,20 @@ class Guard:
     ----------
     rewinds
         How often it has gone back.
+    is_stepping
+        Whether it is in a step, from which it can go back.
     """
 
     dyn: Any
     recover: Callable[[UntrustedError], object]
     is_trusted: Callable[[], bool]
+    surface: Callable[[], object]
     report: Report
     every: int
     depth: int
     max_rewinds: int
     rewinds: int = field(default=0, init=False)
+    is_stepping: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._original, self._own_step = self.dyn.step, vars(self.dyn).get("step")
@@ -178,6 +58,10 @@ class Guard:
         self._end: Snapshot | None = None
         self._tried: list[int] = []  # steps gone back to at this place
         self._farthest = 0  # that failed at this place
+        self._iterate: Snapshot | None = None  # the newest of an optimizer that begins again
+        self._memory: Memory | None = None
+        if isinstance(self.dyn, Optimizer):
+            self._memory = vars(self.dyn).setdefault(AS_NEW, Memory(memory(self.dyn), self.surface()))
         self.dyn.step = self.step
 
     def step(self, *forces: Any, **how: Any) -> Any:
@@ -190,13 +74,21 @@ class Guard:
         """
         self._remember()
         while True:
+            self._forget()
+            surface = self.surface()
+            start = self.dyn.atoms.get_positions() if self._memory else None
             try:
-                result = self._original(*forces, **how)
-                self.dyn.atoms.get_forces()
+                with self._in_step():
+                    result = self._original(*forces, **how)
+                    self.dyn.atoms.get_forces()
                 break
             except UntrustedError as error:
                 self._go_back(error)
-                forces, how = (), {}  # they are of another structure
+            except RuntimeError:  # a line search on two surfaces
+                if start is None or self.surface() == surface:
+                    raise
+                self.dyn.atoms.set_positions(start)
+            forces, how = (), {}  # they are of another structure
         self._step += 1
         self._is_trusted = self.is_trusted()
         self._note_end()
@@ -208,6 +100,83 @@ class Guard:
             del self.dyn.step
             if self._own_step is not None:
                 self.dyn.step = self._own_step
+
+    def run(self, steps: int, **how: Any) -> bool:
+        """Run the simulation; an optimizer that does not go step by step begins again on each new surface.
+
+        Returns
+        -------
+        bool
+            What its own `run` returns.
+
+        Raises
+        ------
+        UntrustedError
+            If going back did not help, or it cannot go back.
+        """
+        if getattr(type(self.dyn), "step", None) is not Dynamics.step:
+            return bool(self.dyn.run(steps=steps, **how))
+        end = self.dyn.nsteps + steps
+        self._keep()
+        self.dyn.attach(self._keep)
+        observer = self.dyn.observers[-1]
+        try:
+            while True:
+                try:
+                    return bool(self.dyn.run(steps=end - self.dyn.nsteps, **how))
+                except SurfaceChanged:
+                    self._begin_again()
+        finally:
+            self._iterate = None
+            self.dyn.observers.remove(observer)
+
+    def surface_changed(self) -> None:
+        """Take note of another surface; called where forces are asked for.
+
+        Raises
+        ------
+        SurfaceChanged
+            If the optimizer has to begin again.
+        """
+        if self._iterate is not None and isinstance(self.dyn, Optimizer):
+            raise SurfaceChanged
+
+    def set_back(self) -> int | None:
+        """Put the simulation into its last trusted state; the step of that, None if there is none."""
+        if not self._states:
+            return None
+        self._step, state = self._states[-1]
+        self._restore(state, rewinds=0)
+        return self._step
+
+    @property
+    def frames(self) -> list[Atoms]:
+        """The structures of the simulation, as they are now."""
+        return snapshot(self.dyn).frames
+
+    def _keep(self) -> None:
+        """Remember the state of a simulation that does not go step by step."""
+        self._iterate = snapshot(self.dyn)
+        if self.is_trusted() or not self._states:
+            self._states.append((self.dyn.nsteps, self._iterate))
+
+    def _begin_again(self) -> None:
+        if self._iterate is not None:
+            restore(self.dyn, self._iterate)
+
+    @contextmanager
+    def _in_step(self) -> Iterator[None]:
+        self.is_stepping = True
+        try:
+            yield
+        finally:
+            self.is_stepping = False
+
+    def _forget(self) -> None:
+        """Let an optimizer start afresh if what it knows is of another surface."""
+        if self._memory and self._memory.surface != self.surface():
+            restore(self.dyn, self._memory.as_new)
+            self._memory.surface = self.surface()
 
     def _remember(self) -> None:
         if not self._states or self._is_new_run():
@@ -223,7 +192,7 @@ class Guard:
         """Whether another run has begun, and something was set in between that going back would undo."""
         if self.dyn.max_steps == self._planned and self.dyn.nsteps >= self._counted:
             return False
-        return self._end is None or not _alike(self._end.parts, snapshot(self.dyn).parts)
+        return self._end is None or not alike(self._end.parts, snapshot(self.dyn).parts)
 
     def _note_end(self) -> None:
         self._counted, self._end = self.dyn.nsteps, None
@@ -247,12 +216,12 @@ class Guard:
         self._restore(state)
         self.report(failed, self._step, str(error), self.rewinds)
 
-    def _restore(self, state: Snapshot) -> None:
-        frames = [thing for thing, _ in state.parts if isinstance(thing, Atoms)]
-        so_far = [atoms.info.get("rewinds", 0) for atoms in frames]
+    def _restore(self, state: Snapshot, rewinds: int = 1) -> None:
+        so_far = [atoms.info.get("rewinds", 0) + rewinds for atoms in state.frames]
         restore(self.dyn, state)
-        for atoms, rewinds in zip(frames, so_far, strict=True):
-            atoms.info["rewinds"] = rewinds + 1
+        for atoms, number in zip(state.frames, so_far, strict=True):
+            if number:
+                atoms.info["rewinds"] = number
 
     def _defeat(self, failed: int, error: UntrustedError) -> UntrustedError:
         steps = ", ".join(map(str, self._tried)) or "none"
@@ -267,6 +236,7 @@ def guard(
     *,
     recover: Callable[[UntrustedError], object],
     is_trusted: Callable[[], bool] = lambda: True,
+    surface: Callable[[], object] = lambda: None,
     report: Report = lambda *_: None,
     every: int = 10,
     depth: int = 5,
@@ -277,6 +247,10 @@ def guard(
     Its steps are replaced; its own ``run`` and ``irun`` go on to be used. A step that fails is not counted, logged or
     observed; the one that is done instead is, with its own number. Where a place fails again, the state before the
     last one gone back to is taken. Frames say in ``info["rewinds"]`` how often the simulation went back before them.
+
+    An optimizer forgets what it made up of forces (Hessian, velocities, last energy) when the surface has changed, and
+    starts afresh where it is: with what it knew before its first guarded step. A step that fails with a `RuntimeError`
+    while the surface changes, as a line search on two surfaces does, is done anew.
 
     What is set between two runs is not undone: then the second does not go back behind its start. What is set in the
     course of a run is undone with its steps; an observer that looks at ``nsteps`` sets it again.
@@ -289,6 +263,8 @@ def guard(
         Called with the error before going back: improves the potential. What it raises ends the run.
     is_trusted
         Whether the potential is trusted for the newest structure, so that one may go back to it.
+    surface
+        Anything that differs once the potential has changed.
     report
         Called after going back: with the step that failed, the one gone back to, the reason, and the number of rewinds.
     every
@@ -313,4 +289,4 @@ def guard(
         raise ValueError(
             f"expected every and depth of at least 1, max_rewinds of at least 0, got {every}, {depth}, {max_rewinds}"
         )
-    return Guard(dyn, recover, is_trusted, report, every, depth, max_rewinds)
+    return Guard(dyn, recover, is_trusted, surface, report, every, depth, max_rewinds)

@@ -10,14 +10,18 @@ def labels_left(settings: LearnerSettings, labels: Labels) -> int | None:
     return None if settings.max_labels is None else max(0, settings.max_labels - len(labels.done))
 
 
-def reason_to_finish(settings: LearnerSettings, labels: Labels) -> str | None:
-    """Why there is nothing left to learn, or to spend; None while there is."""
-    rounds = max(0, labels.next_round - 1)
+def spent(settings: LearnerSettings, labels: Labels) -> str | None:
+    """Which budget is spent; None while none is."""
     if labels_left(settings, labels) == 0:
         return f"the budget of {settings.max_labels} labels is spent"
-    if settings.max_rounds is not None and rounds >= settings.max_rounds:
+    if settings.max_rounds is not None and _rounds(labels) >= settings.max_rounds:
         return f"the budget of {settings.max_rounds} rounds is spent"
-    wanted = settings.convergence
+    return None
+
+
+def converged(settings: LearnerSettings, labels: Labels) -> str | None:
+    """Why the last rounds left nothing to learn; None if they did."""
+    rounds, wanted = _rounds(labels), settings.convergence
     if rounds < wanted.rounds:
         return None
     recent = [labels.of_round(number) for number in range(rounds - wanted.rounds + 1, rounds + 1)]
@@ -29,3 +33,7 @@ def reason_to_finish(settings: LearnerSettings, labels: Labels) -> str | None:
     if all(error and error[0] < wanted.force_mae for error in errors):
         return f"the force error before training was below {wanted.force_mae} eV/Å for {wanted.rounds} rounds"
     return None
+
+
+def _rounds(labels: Labels) -> int:
+    return max(0, labels.next_round - 1)

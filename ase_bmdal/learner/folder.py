@@ -4,6 +4,7 @@ settings.json    what the run was told, and how it began
 labels.db        every structure chosen, its label or why there is none, the prediction made before (ase.db)
 models/          the potential after each round
 rounds.jsonl     one line a round
+last_trusted.traj   the state a simulation was set back to when it ended on unknown ground
 scratch/         what failed calculations left behind
 lock             held while a process works in the folder
 """
@@ -13,14 +14,19 @@ import gc
 import json
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+from ase import Atoms
+from ase.io import write
 
 from ase_bmdal.common.errors import FolderInUseError, RunFolderError
 from ase_bmdal.common.files import TEMPORARY, write_atomically
 from ase_bmdal.labelling.store import LabelStore
+from ase_bmdal.structures.bare import bare_copy
 
 FORMAT = 1
 
@@ -118,6 +124,22 @@ class RunFolder:
             raise RunFolderError(
                 f"cannot write {path}: {error}; everything before is kept, start again with the same directory"
             ) from error
+
+    def write_frames(self, name: str, frames: Sequence[Atoms]) -> Path:
+        """Write structures with positions, momenta, cell and constraints; a trajectory of ASE.
+
+        Raises
+        ------
+        RunFolderError
+            If the file system refuses.
+        """
+        copies, content = [bare_copy(atoms) for atoms in frames], BytesIO()
+        for copy, atoms in zip(copies, frames, strict=True):
+            copy.set_constraint(atoms.constraints)
+        write(content, copies, format="traj")
+        with self.writing(self.path / name) as path:
+            write_atomically(path, content.getvalue())
+        return path
 
     @property
     def scratch(self) -> Path:

@@ -19,7 +19,7 @@ from ase_bmdal.common.errors import BatchFailedError, LabellingError, UnknownEle
 from ase_bmdal.labelling.checks import refusal_before
 from ase_bmdal.labelling.labeller import Labeller
 from ase_bmdal.labelling.settings import LabellingSettings
-from ase_bmdal.learner.budget import labels_left, reason_to_finish
+from ase_bmdal.learner.budget import converged, labels_left, spent
 from ase_bmdal.learner.events import LearningEnded, Listener, Reporter, Rewound, Round, SimulationEnded
 from ase_bmdal.learner.first_contact import first_structures
 from ase_bmdal.learner.folder import RunFolder
@@ -109,6 +109,7 @@ class Learner:
         self._tolerance: tuple[int, float | None] | None = None
         self.reason_to_finish: str | None = None
         self._why_closed = CLOSED
+        self._is_spent = False
 
     @property
     def directory(self) -> Path:
@@ -142,6 +143,11 @@ class Learner:
         """Whether rounds are still to come."""
         return self.reason_to_finish is None
 
+    @property
+    def can_learn(self) -> bool:
+        """Whether a round is to be had for a frame that needs one: also after learning ended with nothing to learn."""
+        return self.is_learning or not self._is_spent
+
     def prepare(self, atoms: Atoms) -> None:
         """Have a potential for a structure: take up the run that is in the folder, or make first contact.
 
@@ -156,16 +162,16 @@ class Learner:
         BatchFailedError
             If the reference fails for all first structures.
         UnknownElementError
-            If an element is new and learning has ended.
+            If an element is new and a budget is spent.
         """
         if not self._is_settled and not self.is_closed:
             check_geometry(atoms)
-            self._take_up(atoms)
+            self._take_up()
             self._resume()
         if self._initial and not self._labels.done and not self.is_closed:
             self._make_contact((), self._initial, "initial")
         while unknown := self._unknown(atoms):
-            if self.model and not self.is_learning:
+            if self.model and not self.can_learn:
                 raise UnknownElementError(
                     f"expected only the elements the model was trained on ({Symbols(list(self.model.elements))}), "
                     f"got also {Symbols(list(unknown))}; they would be learned, but {self.reason_to_finish}"
@@ -232,6 +238,16 @@ class Learner:
             )
         )
 
+    def keep_last_trusted(self, frames: Sequence[Atoms]) -> Path:
+        """Write the state that a simulation was set back to into the run folder.
+
+        Raises
+        ------
+        RunFolderError
+            If it cannot be written.
+        """
+        return self._folder.write_frames("last_trusted.traj", frames)
+
     @property
     def is_closed(self) -> bool:
         """Whether it was closed: then it only predicts."""
@@ -250,7 +266,7 @@ class Learner:
         self._labeller.close()
         self._folder.close()
         self._why_closed = reason
-        self.reason_to_finish = self.reason_to_finish or reason
+        self.reason_to_finish, self._is_spent = self.reason_to_finish or reason, True
 
     def __str__(self) -> str:
         state = "learning" if self.is_learning else "learning has ended"
@@ -264,11 +280,11 @@ class Learner:
         known = self.model.elements if self.model else ()
         return tuple(sorted(set(atoms.numbers.tolist()) - set(known)))
 
-    def _take_up(self, atoms: Atoms) -> None:
+    def _take_up(self) -> None:
         """Once: see that the folder holds this run, and find its last potential."""
         if self._is_taken_up:
             return
-        origin = origin_of(self._reference, self._initial, atoms)
+        origin = origin_of(self._reference, self._initial)
         if self._labels.done:  # a run that has none yet may begin otherwise
             check_origin(self.directory, self._folder.origin, origin)
         told = TypeAdapter(LearnerSettings).dump_python(self.settings, mode="json")
@@ -282,7 +298,7 @@ class Learner:
             number = self._labels.finish_pending(labels_left(self.settings, self._labels))
         if number is not None:
             self._labels.refuse_if_all_failed(number, in_a_row=self.settings.batch_size if self.model else 1)
-        self.reason_to_finish = reason_to_finish(self.settings, self._labels)
+        self._see_if_it_ends()
         if self._labels.done:
             if not self._models.is_calibrated:
                 self._models.calibrate(self._labels.done)
@@ -291,6 +307,12 @@ class Learner:
             elif (report := self._models.report) and report not in self._folder.rounds():
                 self._folder.log_round(report)
         self._is_settled = True
+
+    def _see_if_it_ends(self) -> str | None:
+        budget = spent(self.settings, self._labels)
+        self._is_spent = budget is not None
+        self.reason_to_finish = budget or converged(self.settings, self._labels)
+        return self.reason_to_finish
 
     def _make_contact(self, unknown: tuple[int, ...], structures: Sequence[Atoms], source: str) -> None:
         self._require_open()
@@ -356,7 +378,7 @@ class Learner:
         return predictions(self.model, frames)
 
     def _train(self, number: int, pool: int, why: str, frames: Sequence[Atoms] = ()) -> None:
-        reason = self.reason_to_finish = reason_to_finish(self.settings, self._labels)
+        reason = self._see_if_it_ends()
         with self._timing("train"):
             if self.settings.trust.enabled and self.model is None:
                 self._labels.predict(self._models.rehearse(self._labels.done, number))

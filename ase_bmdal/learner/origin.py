@@ -13,8 +13,8 @@ from ase import Atoms
 from ase_bmdal.common.errors import RunFolderError
 
 
-def origin_of(reference: Callable[[], Any], initial: Sequence[Atoms] | None, first: Atoms) -> dict[str, str]:
-    """What identifies a run.
+def origin_of(reference: Callable[[], Any], initial: Sequence[Atoms] | None) -> dict[str, str]:
+    """What identifies a run: who its labels are from, never what is in one of its frames.
 
     Parameters
     ----------
@@ -23,13 +23,10 @@ def origin_of(reference: Callable[[], Any], initial: Sequence[Atoms] | None, fir
         another line number or Python version does not.
     initial
         Initial structures; None if first contact made them.
-    first
-        First frame of the simulation.
     """
     return {
         "reference": f"{_name(reference)} {_digest(_fingerprint(reference))}",
         "initial": "none" if initial is None else f"{len(initial)} structures {_digest(_geometry(initial))}",
-        "composition": first.get_chemical_formula(),
     }
 
 

@@ -20,7 +20,8 @@ from ase.md.verlet import VelocityVerlet
 from ase.mep import NEB
 from ase.optimize import BFGS, FIRE, LBFGS, BFGSLineSearch, LBFGSLineSearch, MDMin
 
-from ase_bmdal.calculator.rewind import guard, restore, snapshot
+from ase_bmdal.calculator.rewind import guard
+from ase_bmdal.calculator.snapshot import restore, snapshot
 from ase_bmdal.common.errors import UntrustedError
 
 FS = units.fs

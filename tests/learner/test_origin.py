@@ -10,8 +10,8 @@ from ase.calculators.lj import LennardJones
 from ase_bmdal.learner.origin import origin_of
 
 
-def origin(reference, initial=None, first=None):
-    return origin_of(reference, initial, first or molecule("H2O"))
+def origin(reference, initial=None):
+    return origin_of(reference, initial)
 
 
 def with_method(method):
@@ -55,8 +55,8 @@ def test_the_same_reference_has_the_same_one():
 )
 def test_the_process_does_not_matter(reference):
     script = (
-        "import functools; from ase import Atoms; from ase_bmdal.learner.origin import origin_of; "
-        f"print(origin_of({reference}, None, Atoms('H'))['reference'])"
+        "import functools; from ase_bmdal.learner.origin import origin_of; "
+        f"print(origin_of({reference}, None)['reference'])"
     )
     out = {
         subprocess.run(
@@ -72,9 +72,3 @@ def test_initial_structures_count():
     other.positions[0] += 1e-3
     assert origin(EMT, [water]) == origin(EMT, [water.copy()])
     assert len({origin(EMT, initial)["initial"] for initial in (None, [water], [other], [water] * 2)}) == 4
-
-
-def test_the_order_of_atoms_does_not_count():
-    water = molecule("H2O")
-    assert origin(EMT, first=water) == origin(EMT, first=water[[2, 1, 0]])
-    assert origin(EMT, first=water) != origin(EMT, first=water[[0, 1]])
