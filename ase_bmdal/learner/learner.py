@@ -225,6 +225,19 @@ class Learner:
             Ended(reason, steps, rewinds, len(self._labels.done), force_mae, observed_coverage(rows))
         )
 
+    def stop(self, reason: str) -> None:
+        """Have the labelling or training that is under way end at once; may be called from a signal handler.
+
+        What was labelled is kept, what was not stays to be done.
+
+        Parameters
+        ----------
+        reason
+            Text of the `SimulationStopped` that `learn` and `prepare` raise, now and from here on.
+        """
+        self._report.stop_reason = reason
+        self._labeller.stop(reason)
+
     @property
     def is_closed(self) -> bool:
         """Whether it was closed: then it only predicts."""

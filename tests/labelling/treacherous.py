@@ -76,6 +76,16 @@ class Treacherous(EMT):
         self.note_pids(atoms, child.pid, fork)
         ctypes.PyDLL(None).sleep(1000)
 
+    def hang_as_open_mpi(self, atoms):
+        """A launcher, asked to end first, and ranks in process groups of their own, which it does not take along."""
+        here = atoms.info["pids"]
+        launcher = (
+            f"trap 'echo asked >> {here}.asked; exit' TERM; "
+            f"{sys.executable} -c 'import os, time; os.setpgid(0, 0); time.sleep(1000)' & "
+            f"echo $$ >> {here}; echo $! >> {here}; wait"
+        )
+        subprocess.run(["sh", "-c", launcher], check=True)
+
     def die_and_leave_a_fork(self, atoms):
         fork = os.fork()  # holds all pipes open
         if fork == 0:
