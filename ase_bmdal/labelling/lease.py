@@ -45,16 +45,17 @@ class Lease:
     def why_unseen(self) -> str:
         """In a worker, before anything else: why it cannot see the file; empty if it can, or did before."""
         reason = ""
-        for _ in range(FIRST_LOOKS):
+        for look in range(FIRST_LOOKS):
             if self.path in _watches:
                 return ""
+            time.sleep(PAUSE if look else 0.0)
             try:
                 self.path.stat()
             except OSError as error:
                 reason = error.strerror or type(error).__name__
-                time.sleep(PAUSE)
             else:
                 _watch(self, is_worker=True)
+                return ""
         return reason
 
 
