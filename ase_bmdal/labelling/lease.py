@@ -48,7 +48,8 @@ class Lease:
         for look in range(FIRST_LOOKS):
             if self.path in _watches:
                 return ""
-            time.sleep(PAUSE if look else 0.0)
+            if look:
+                time.sleep(PAUSE)
             try:
                 self.path.stat()
             except OSError as error:
