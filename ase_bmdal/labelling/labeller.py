@@ -2,12 +2,11 @@
 
 import contextlib
 import logging
-import os
 import sys
 import tempfile
 import uuid
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -67,7 +66,7 @@ class Labeller:
         self.scratch = Path(scratch).absolute()
         self._reference = capture(reference)
         self._name = uuid.uuid4().hex
-        self._batches: dict[Path, HeldLease] = {}
+        self._batches: set[HeldLease] = set()
         self._closed, self._stop_reason = False, ""
         self._resolved = resolve(executor, n_workers, self.settings.timeout)
 
@@ -118,27 +117,27 @@ class Labeller:
             After `stop`.
         """
         self._require_open()
-        folder = self._open_batch()
+        held = self._open_batch()
         queue = TaskQueue(self._resolved.executor)
         try:
-            yield from self._waves(structures, folder, queue)
+            yield from self._waves(structures, held.lease, queue)
         finally:
-            self._close_batch(folder)  # first: workers must know even where the executor cannot cancel
+            self._close_batch(held)  # first: workers must know even where the executor cannot cancel
             queue.cancel()
 
     def _waves(
-        self, structures: Sequence[Atoms], folder: Path, queue: TaskQueue
+        self, structures: Sequence[Atoms], lease: Lease, queue: TaskQueue
     ) -> Generator[dict[int, LabelRecord], None, None]:
-        waiting = deque(range(len(structures)))
-        tried: set[int] = set()
-        trouble: list[str] = []
+        waiting, losses = deque(range(len(structures))), Losses()
+        # What is computed in this very process is done when submit returns, so one at a time.
+        at_once = len(structures) if self._resolved.isolated else 1
         while waiting or queue:
-            # What is computed in this very process is done when submit returns, so one at a time.
-            for index in _take(waiting, len(waiting) if self._resolved.isolated else 1):
+            for index in [waiting.popleft() for _ in range(min(at_once, len(waiting)))]:
+                task = self._task(index, structures[index], lease)
                 try:
-                    queue.submit(index, self._task(index, structures[index], folder))
-                except Exception as error:
-                    trouble.append(f"the executor takes no structures: {': '.join(describe(error))}")
+                    queue.submit(index, task)
+                except Exception as error:  # whatever engines raise
+                    losses.trouble.append(f"the executor takes no structures: {': '.join(describe(error))}")
                     waiting.clear()
                     break
             outcomes = queue.poll(TICK)
@@ -146,28 +145,21 @@ class Labeller:
             if records:
                 yield records
             self._require_open()
-            for index, lost in outcomes.items():
-                if isinstance(lost, LabelRecord):
-                    continue
-                _refuse_unseen(lost)
-                if index in tried:
-                    trouble.append(f"structure {index} was lost twice: {lost}")
-                else:
-                    log.warning("structure %d of the batch was lost, and is tried once more: %s", index, lost)
-                    tried.add(index)
-                    waiting.append(index)
-        if trouble:
+            waiting.extend(
+                losses.again({index: it for index, it in outcomes.items() if isinstance(it, Unfinished)})
+            )
+        if losses.trouble:
             raise LabellingError(
-                f"some of {len(structures)} structures have no label and stay pending: {trouble[0]}"
+                f"some of {len(structures)} structures have no label and stay pending: {losses.trouble[0]}"
             )
 
-    def _task(self, index: int, atoms: Atoms, folder: Path) -> LabelTask:
+    def _task(self, index: int, atoms: Atoms, lease: Lease) -> LabelTask:
         return LabelTask(
             reference=self._reference,
             atoms=bare_copy(atoms),
             settings=self.settings,
-            scratch=folder / f"structure-{index:05d}",
-            lease=self._batches[folder].lease,
+            scratch=lease.path.with_name(f"structure-{index:05d}"),
+            lease=lease,
             owner=self._name,
             isolated=self._resolved.isolated,
         )
@@ -178,21 +170,21 @@ class Labeller:
         if self._stop_reason:
             raise SimulationStopped(self._stop_reason)
 
-    def _open_batch(self) -> Path:
+    def _open_batch(self) -> HeldLease:
         try:
             self.scratch.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self.scratch, prefix="batch-"))
-            self._batches[folder] = HeldLease(Lease(path=folder / RUNNING))
+            held = HeldLease(Lease(path=folder / RUNNING))
         except OSError as error:
             raise LabellingError(f"cannot make scratch folders in {self.scratch}: {error}") from error
-        return folder
+        self._batches.add(held)
+        return held
 
-    def _close_batch(self, folder: Path) -> None:
-        lease = self._batches.pop(folder, None)
-        if lease is not None:
-            lease.release()
+    def _close_batch(self, held: HeldLease) -> None:
+        held.release()
+        self._batches.discard(held)
         with contextlib.suppress(OSError):  # kept if a failed calculation left something
-            os.rmdir(folder)  # noqa: PTH106
+            held.lease.path.parent.rmdir()
 
     def stop(self, reason: str) -> None:
         """Have `collect` hand out what is there and end, in this thread or any; may be called from a signal handler.
@@ -207,8 +199,8 @@ class Labeller:
     def close(self) -> None:
         """End all calculations and the processes they run in; an executor of the user's is left alone."""
         self._closed = True
-        for folder in tuple(self._batches):
-            self._close_batch(folder)
+        for held in tuple(self._batches):
+            self._close_batch(held)
         end_processes(self._name)
         if self._resolved.owned:
             self._resolved.executor.shutdown(wait=True, cancel_futures=True)
@@ -223,16 +215,34 @@ class Labeller:
         self.close()
 
 
-def _take(waiting: deque[int], n: int) -> list[int]:
-    return [waiting.popleft() for _ in range(min(n, len(waiting)))]
+class Losses:
+    """Structures of a batch that an executor lost, each of which is tried once more."""
 
+    def __init__(self) -> None:
+        self.trouble: list[str] = []
+        self._tried: set[int] = set()
 
-def _refuse_unseen(lost: Unfinished) -> None:
-    if lost.is_unseen:
-        raise LabellingError(
-            f"the label worker on {lost.host} does not see {lost.reason}. All workers need the run folder under the "
-            "same path: put it on a file system that they share"
-        )
+    def again(self, lost: Mapping[int, Unfinished]) -> list[int]:
+        """Which of them to try again.
+
+        Raises
+        ------
+        LabellingError
+            If a worker does not see the folder of the batch.
+        """
+        for index, reason in lost.items():
+            if reason.is_unseen:
+                raise LabellingError(
+                    f"the label worker on {reason.host} does not see {reason.reason}. All workers need the run folder "
+                    "under the same path: put it on a file system that they share"
+                )
+            if index in self._tried:
+                self.trouble.append(f"structure {index} was lost twice: {reason}")
+        again = [index for index in lost if index not in self._tried]
+        if again:
+            log.warning("lost %d structures, which are tried once more: %s", len(again), lost[again[0]])
+        self._tried.update(again)
+        return again
 
 
 def _refuse_second_driver() -> None:

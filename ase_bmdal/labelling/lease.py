@@ -2,7 +2,8 @@
 
 A worker gives up when the file is gone, or has not been touched for long: then the driver is gone. Workers look at it
 seldom, all threads of a process together, and in a thread of its own, so that a file system that hangs or fails for a
-moment holds up nothing. Only times of the worker's own clock are compared with one another.
+moment holds up nothing. They count their own looks, so that clocks need not agree, and one that was stopped for an hour
+(Ctrl-Z) does not take the driver for dead.
 """
 
 import contextlib
@@ -29,7 +30,8 @@ class Lease:
     look
         Seconds between two looks of a worker process.
     expiry
-        Seconds without a touch after which the driver counts as gone. File systems on a network may be a minute late.
+        Seconds of looking without a touch after which the driver counts as gone. File systems on a network may be a
+        minute late.
     """
 
     path: Path
@@ -98,14 +100,14 @@ class _Watch:
         self.lease = lease
         self.is_over = threading.Event()
         self._touched: int | None = None
-        self._since = time.monotonic()
-        self._missed = 0
+        self._missed = self._unchanged = 0
 
     def run(self) -> None:
         while not self.is_over.wait(self.lease.look):
             self._look()
 
     def _look(self) -> None:
+        self._unchanged += 1
         try:
             with self.lease.path.open("rb") as file:  # opening asks the file server, a stat may not
                 touched = os.fstat(file.fileno()).st_mtime_ns
@@ -116,8 +118,8 @@ class _Watch:
         else:
             self._missed = 0
             if touched != self._touched:
-                self._touched, self._since = touched, time.monotonic()
-        if self._missed > 1 or time.monotonic() - self._since > self.lease.expiry:
+                self._touched, self._unchanged = touched, 0
+        if self._missed > 1 or self._unchanged * self.lease.look > self.lease.expiry:
             self.is_over.set()
 
 

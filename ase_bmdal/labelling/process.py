@@ -30,6 +30,7 @@ main()
 """
 LONGEST_START = 300.0  # seconds; a hundred workers that import from one slow file server at once
 LAST_WORDS = 1000  # bytes
+A_MOMENT = 0.5  # seconds between the end of the pipes of a process and its own
 
 
 class CalculationEnded(Exception):  # noqa: N818 - its subclasses are names in a record
@@ -42,6 +43,10 @@ class TimedOut(CalculationEnded):
 
 class Crashed(CalculationEnded):
     """Its process is gone."""
+
+
+class Terminated(CalculationEnded):
+    """Its process was asked to end from outside, as by a queue whose time is up."""
 
 
 class Abandoned(CalculationEnded):
@@ -170,7 +175,7 @@ class LabelProcess:
                 send(stdin.fileno(), message)
             return receive(stdout.fileno(), check)
         except (EOFError, BrokenPipeError):
-            raise Crashed(self._obituary()) from None
+            raise self._obituary() from None
 
     def _has_ended(self) -> bool:
         if not hasattr(os, "waitid"):  # macOS before Python 3.13
@@ -180,13 +185,19 @@ class LabelProcess:
         # Left waiting to be waited for, so that its number stays its own until its session is ended.
         return os.waitid(os.P_PID, self._popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-    def _obituary(self) -> str:
+    def _obituary(self) -> CalculationEnded:
+        limit = time.monotonic() + A_MOMENT
+        while not (was_over := self._has_ended()) and time.monotonic() < limit:
+            time.sleep(0.01)
         code = self._end(GRACE)
         how = f"ended with exit status {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
         words = ""
         with contextlib.suppress(OSError):
             words = self.log.read_bytes()[-LAST_WORDS:].decode("utf-8", "replace").strip()
-        return f"the process of the calculation {how}" + (f"; its last words:\n{words}" if words else "")
+        kind = Terminated if was_over and code == -signal.SIGTERM else Crashed
+        return kind(
+            f"the process of the calculation {how}" + (f"; its last words:\n{words}" if words else "")
+        )
 
     def _end(self, grace: float) -> int:
         with self._ending:

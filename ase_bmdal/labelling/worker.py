@@ -21,7 +21,7 @@ from ase_bmdal.labelling.compute import label
 from ase_bmdal.labelling.environment import header
 from ase_bmdal.labelling.guard import GRACE
 from ase_bmdal.labelling.lease import Lease
-from ase_bmdal.labelling.process import Abandoned, CalculationEnded, LabelProcess, NotLoaded
+from ase_bmdal.labelling.process import Abandoned, CalculationEnded, LabelProcess, NotLoaded, Terminated
 from ase_bmdal.labelling.record import LabelRecord, Unfinished, describe, failure
 from ase_bmdal.labelling.reference import Reference
 from ase_bmdal.labelling.settings import LabellingSettings
@@ -156,6 +156,8 @@ def _in_child(task: LabelTask, scratch: Path) -> dict[str, Any]:
             isinstance(end, Abandoned) or not task.lease.is_wanted()
         ):  # whose process may be ended from outside
             raise Abandoned(str(end)) from None
+        if isinstance(end, Terminated):
+            raise WorkerFault(str(end)) from None
         return {"error": (type(end).__name__, str(end))}
     except BaseException:
         _end_process()

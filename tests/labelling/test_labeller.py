@@ -204,7 +204,7 @@ def test_what_an_executor_loses_says_nothing_of_the_structure(tmp_path, kind, ca
     with Labeller(EMT, scratch=tmp_path, executor=executor) as labeller:
         assert [r.status for r in label(labeller, [copper(), copper()])] == ["done", "done"]
     assert [task.scratch.name[-1] for task in executor.tasks] == ["0", "1", "0"]
-    assert "is tried once more" in caplog.text
+    assert "lost 1 structures, which are tried once more: " in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -326,6 +326,17 @@ class Unloadable:
 
     def __reduce__(self):
         return importlib.import_module, ("licensed",)
+
+
+def test_a_calculation_that_a_queue_ends_is_not_the_fault_of_the_structure(tmp_path):
+    """At the end of its time SIGTERM goes to every process of a job, and the calculation may be gone first."""
+    with (
+        Labeller(Treacherous, scratch=tmp_path, n_workers=1) as labeller,
+        pytest.raises(
+            LabellingError, match=r"structure 0 was lost twice: the process .* was killed by SIGTERM"
+        ),
+    ):
+        label(labeller, [copper("terminate")])
 
 
 def test_stop_hands_out_what_is_done(tmp_path):

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -59,6 +60,9 @@ class Treacherous(EMT):
 
     def segfault(self, atoms):
         ctypes.string_at(0)
+
+    def terminate(self, atoms):
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def hang(self, atoms):
         self.note_pids(atoms)
