@@ -14,7 +14,7 @@ NEVER = 1000.0
 
 @pytest.fixture
 def lease(tmp_path):
-    return Lease(path=tmp_path / "running", renewal=NEVER, look=NEVER)
+    return Lease(path=tmp_path / "running", renewal=NEVER, look=NEVER, expiry=100 * NEVER)
 
 
 @pytest.fixture

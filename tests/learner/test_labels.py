@@ -1,5 +1,6 @@
 """Labels of a run in memory are those in the file, and getting one more reads no others."""
 
+import contextlib
 from concurrent.futures import Executor, Future
 
 import numpy as np
@@ -47,13 +48,14 @@ def store(tmp_path):
 
 @pytest.fixture
 def labels(store, tmp_path):
-    def make(executor):
-        labeller = Labeller(EMT, scratch=tmp_path / "scratch", executor=executor)
-        return Labels(store, labeller, events.append)
+    with contextlib.ExitStack() as stack:
 
-    events = []
-    make.events = events
-    return make
+        def make(executor):
+            labeller = stack.enter_context(Labeller(EMT, scratch=tmp_path / "scratch", executor=executor))
+            return Labels(store, labeller, events.append)
+
+        events = make.events = []
+        yield make
 
 
 def expect_as_in_the_file(labels, store):
