@@ -4,7 +4,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType, TracebackType
@@ -13,6 +13,7 @@ from typing import Any
 from ase_bmdal.common.errors import SimulationStopped
 
 IN_PLACE_OF_TRACEBACK = "_render_traceback_"  # IPython asks exceptions for it
+TERMINATED = "SIGTERM came; all labels are kept, start again with the same directory"
 
 
 class Deadline:
@@ -40,21 +41,28 @@ class Deadline:
             Saying why.
         """
         if self._is_terminated:
-            raise SimulationStopped("SIGTERM came; all labels are kept, start again with the same directory")
+            raise SimulationStopped(TERMINATED)
         if self._seconds is not None and time.monotonic() - self._start > self._seconds:
             raise SimulationStopped(
                 f"the time of {self._seconds:.0f} s is up; all labels are kept, start again with the same directory"
             )
 
     @contextmanager
-    def catching_sigterm(self) -> Iterator[None]:
-        """Let SIGTERM stop the simulation at its next force call, where Python allows it: in the main thread."""
+    def catching_sigterm(self, stop: Callable[[str], None]) -> Iterator[None]:
+        """Let SIGTERM stop the simulation at its next force call, where Python allows it: in the main thread.
+
+        Parameters
+        ----------
+        stop
+            Ends at once what a force call may be waiting for; gets the reason.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
         def note(number: int, frame: FrameType | None) -> None:
             self._is_terminated = True
+            stop(TERMINATED)
 
         before = signal.signal(signal.SIGTERM, note)
         try:

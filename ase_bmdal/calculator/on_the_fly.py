@@ -289,7 +289,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         held = self.attach(dyn)
         reason = "all steps are done"
         try:
-            with self._deadline.catching_sigterm():
+            with self._deadline.catching_sigterm(self.learner.stop):
                 return held.run(steps, **how)
         except SimulationStopped as stop:
             reason = str(stop)

@@ -1,15 +1,66 @@
 """One label from one calculator, in whatever process it runs."""
 
+from collections.abc import Callable, Iterator, Set
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator, PropertyNotImplementedError, all_changes
+from ase.calculators.abc import GetPropertiesMixin
+from ase.calculators.calculator import BaseCalculator, all_changes
+from ase.calculators.mixing import Mixer
+from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
+
+from ase_bmdal.labelling.paths import anchor, missing_file, relative_paths
+
+ACCESSORS = ("get_potential_energy", "get_forces", "get_stress")
+
+
+def label(
+    make_calculator: Callable[[], Any], atoms: Atoms, with_stress: bool, folder: Path
+) -> dict[str, Any]:
+    """Make a calculator and compute one label, in the working directory of now.
+
+    Parameters
+    ----------
+    make_calculator
+        The reference.
+    atoms
+        Structure without constraints.
+    with_stress
+        Whether stress is wanted.
+    folder
+        Working directory of the driver, from which relative paths to inputs count.
+
+    Returns
+    -------
+    dict
+        As `compute`.
+
+    Raises
+    ------
+    BaseException
+        Whatever the calculator raises, with a note on relative paths that may be to blame.
+    """
+    calculator = None
+    try:
+        calculator = make_calculator()
+        anchor(calculator, folder)
+        return compute(calculator, atoms, with_stress)
+    except BaseException as error:
+        lost = [*relative_paths(calculator, folder), *missing_file(error, folder)]
+        if lost:
+            error.add_note(
+                f"{', '.join(lost)}: there is such a file or folder in {folder}, from which the reference comes, but "
+                "a label is computed in a folder of its own; give absolute paths"
+            )
+        raise
 
 
 def compute(calculator: Any, atoms: Atoms, with_stress: bool) -> dict[str, Any]:
-    """Energy, forces and, where wanted, stress of one structure.
+    """Energy, forces and, where wanted, stress of one structure, from one run of the code.
 
     The energy is the one the forces are the gradient of: the free energy where the calculator
     gives one, as with electronic smearing.
@@ -26,7 +77,7 @@ def compute(calculator: Any, atoms: Atoms, with_stress: bool) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``energy`` eV, ``forces`` [n_atoms, 3] eV/Å, ``stress`` [6] eV/Å³ or None; not checked.
+        ``energy`` eV, ``forces`` [n_atoms, 3] eV/Å or None, ``stress`` [6] eV/Å³ or None; not checked.
 
     Raises
     ------
@@ -36,29 +87,86 @@ def compute(calculator: Any, atoms: Atoms, with_stress: bool) -> dict[str, Any]:
     if not hasattr(calculator, "get_potential_energy"):
         raise TypeError(f"the reference must make an ASE calculator, got {type(calculator).__name__}")
     atoms.calc = calculator
-    if isinstance(calculator, BaseCalculator) and not calculator.results:
-        _compute_at_once(calculator, atoms, with_stress)
-    energy = atoms.get_potential_energy()
-    forces = np.array(atoms.get_forces(apply_constraint=False), dtype=np.float64)
-    stress = _stress(atoms) if with_stress else None
-    free_energy = (getattr(calculator, "results", None) or {}).get("free_energy")
+    wanted = {"energy", "free_energy", "forces"} | ({"stress"} if with_stress else set())
+    with ExitStack() as all_at_once:
+        for part in _parts(calculator):
+            wanted &= set(calculator.implemented_properties)  # the parts never more than the whole
+            all_at_once.enter_context(_asked_for_all(part, wanted & set(part.implemented_properties)))
+        energy = atoms.get_potential_energy()
+        forces = _result(atoms, "forces")
+        stress = _voigt(_result(atoms, "stress")) if with_stress else None
+    free_energy = _results(calculator).get("free_energy")
     return {
         "energy": float(energy if free_energy is None else free_energy),
-        "forces": forces,
+        "forces": None if forces is None else np.array(forces, dtype=np.float64),
         "stress": stress,
     }
 
 
-def _compute_at_once(calculator: BaseCalculator, atoms: Atoms, with_stress: bool) -> None:
-    # Asked one by one, file-based calculators run once for the energy, again for forces, again for stress.
-    wanted = ["energy", "forces"]
-    if with_stress and "stress" in calculator.implemented_properties:
-        wanted.append("stress")
-    calculator.calculate(atoms, wanted, list(all_changes))
+def _parts(thing: Any) -> Iterator[BaseCalculator]:
+    """The calculator and those it is made of, such as the terms of a sum."""
+    if isinstance(thing, BaseCalculator):
+        yield thing
+    if isinstance(thing, BaseCalculator | Mixer):
+        for value in vars(thing).values():
+            for part in value if isinstance(value, list | tuple) else (value,):
+                yield from _parts(part)
 
 
-def _stress(atoms: Atoms) -> NDArray[np.float64] | None:
+@contextmanager
+def _asked_for_all(calculator: BaseCalculator, wanted: Set[str]) -> Iterator[None]:
+    """Have a calculator compute all that is wanted whenever it computes anything.
+
+    ASE asks for one property after the other, and codes that work with files run once for each that was not asked
+    for before.
+    """
+    calculate = calculator.calculate
+    own = {name: value for name, value in vars(calculator).items() if name == "calculate"}
+
+    def calculate_all(
+        atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes
+    ) -> Any:
+        return calculate(atoms, [*properties, *sorted(wanted - set(properties))], system_changes)
+
+    calculator.calculate = calculate_all
     try:
-        return np.array(atoms.get_stress(voigt=True, apply_constraint=False), dtype=np.float64)
-    except (PropertyNotImplementedError, NotImplementedError):
+        yield
+    finally:
+        del calculator.calculate
+        vars(calculator).update(own)
+
+
+def _results(calculator: Any) -> dict[str, Any]:
+    return getattr(calculator, "results", None) or {}
+
+
+def _result(atoms: Atoms, name: str) -> Any:
+    """A result of the calculation that was made; None if there is none."""
+    results = _results(atoms.calc)
+    # Not through ASE where it is there: some calculators never know which structure their results are of.
+    if isinstance(atoms.calc, BaseCalculator) and name in results:
+        return results[name]
+    if _uses_ways_of_ase(atoms.calc):  # which would only run the code once more
         return None
+    try:
+        return getattr(atoms, f"get_{name}")(apply_constraint=False)
+    except NotImplementedError:
+        if name == "stress":
+            return None
+        raise
+
+
+def _uses_ways_of_ase(calculator: Any) -> bool:
+    kind = type(calculator)
+    return (
+        issubclass(kind, BaseCalculator)
+        and kind.get_property is BaseCalculator.get_property
+        and all(getattr(kind, name) is getattr(GetPropertiesMixin, name) for name in ACCESSORS)
+    )
+
+
+def _voigt(stress: Any) -> NDArray[np.float64] | None:
+    if stress is None:
+        return None
+    array = np.array(stress, dtype=np.float64)
+    return full_3x3_to_voigt_6_stress(array) if array.shape == (3, 3) else array

@@ -1,28 +1,32 @@
 """Send structures to the reference, hand back labels as they come."""
 
 import contextlib
-import itertools
-import os
+import logging
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from ase import Atoms
 
-from ase_bmdal.common.errors import LabellingError
+from ase_bmdal.common.errors import LabellingError, SimulationStopped
 from ase_bmdal.labelling.executors import ExecutorChoice, resolve
-from ase_bmdal.labelling.record import LabelRecord, describe, failure
+from ase_bmdal.labelling.lease import HeldLease, Lease
+from ase_bmdal.labelling.queue import TaskQueue
+from ase_bmdal.labelling.record import LabelRecord, Unfinished, describe
 from ase_bmdal.labelling.reference import capture
 from ase_bmdal.labelling.settings import LabellingSettings
-from ase_bmdal.labelling.worker import LabelTask, end_processes, label_structure
+from ase_bmdal.labelling.worker import LabelTask, end_processes
 from ase_bmdal.structures.bare import bare_copy
 
+log = logging.getLogger(__name__)
+
 RUNNING = "running"
+TICK = 0.2  # seconds between two looks whether to stop
 
 
 class Labeller:
@@ -62,15 +66,12 @@ class Labeller:
         self.scratch = Path(scratch).absolute()
         self._reference = capture(reference)
         self._name = uuid.uuid4().hex
-        self._batches: set[Path] = set()
-        self._closed = False
+        self._batches: set[HeldLease] = set()
+        self._closed, self._stop_reason = False, ""
         self._resolved = resolve(executor, n_workers, self.settings.timeout)
 
     def label(self, structures: Sequence[Atoms]) -> Generator[tuple[int, LabelRecord], None, None]:
-        """Label structures.
-
-        Leaving the loop early, by Ctrl-C or any exception, ends the calculations that are not finished;
-        use `contextlib.closing` or close the labeller to have it happen at once.
+        """Label structures; as `collect`, one at a time.
 
         Parameters
         ----------
@@ -84,76 +85,122 @@ class Labeller:
 
         Raises
         ------
-        LabellingError
-            If no structure can be submitted at all, or the scratch folder cannot be made.
+        LabellingError, SimulationStopped
+            As `collect`.
         """
-        if self._closed:
-            raise LabellingError("the labeller is closed")
-        folder = self._open_batch()
-        pending: dict[Future[LabelRecord], int] = {}
+        with contextlib.closing(self.collect(structures)) as waves:
+            for wave in waves:
+                yield from wave.items()
+
+    def collect(self, structures: Sequence[Atoms]) -> Generator[dict[int, LabelRecord], None, None]:
+        """Label structures.
+
+        Leaving the loop early, by Ctrl-C or any exception, ends the calculations that are not finished;
+        use `contextlib.closing` or close the labeller to have it happen at once.
+
+        Parameters
+        ----------
+        structures
+            Structures to label.
+
+        Yields
+        ------
+        dict
+            All records that have come since the last time, by index into ``structures``.
+
+        Raises
+        ------
+        LabellingError
+            If structures remain without a record, and why: a worker does not see the scratch folder, the executor
+            takes no structures or lost the same one twice, or the labeller was closed.
+        SimulationStopped
+            After `stop`.
+        """
+        self._require_open()
+        held = self._open_batch()
+        queue = TaskQueue(self._resolved.executor)
         try:
-            yield from self._collect(structures, folder, pending)
+            yield from self._waves(structures, held.lease, queue)
         finally:
-            for future in pending:
-                future.cancel()
-            self._close_batch(folder)
+            self._close_batch(held)  # first: workers must know even where the executor cannot cancel
+            queue.cancel()
 
-    def _collect(
-        self, structures: Sequence[Atoms], folder: Path, pending: dict[Future[LabelRecord], int]
-    ) -> Generator[tuple[int, LabelRecord], None, None]:
-        waiting = iter(enumerate(structures))
+    def _waves(
+        self, structures: Sequence[Atoms], lease: Lease, queue: TaskQueue
+    ) -> Generator[dict[int, LabelRecord], None, None]:
+        waiting, losses = deque(range(len(structures))), Losses()
         # What is computed in this very process is done when submit returns, so one at a time.
-        at_once = None if self._resolved.isolated else 1
-        submitted = False
-        while True:
-            for index, atoms in itertools.islice(waiting, at_once):
+        at_once = len(structures) if self._resolved.isolated else 1
+        while waiting or queue:
+            for index in [waiting.popleft() for _ in range(min(at_once, len(waiting)))]:
+                task = self._task(index, structures[index], lease)
                 try:
-                    pending[self._submit(index, atoms, folder)] = index
-                    submitted = True
-                except RuntimeError as error:  # broken or shut down
-                    if not submitted:
-                        raise LabellingError(f"the executor takes no structures: {error}") from error
-                    yield index, failure(*describe(error))
-            if not pending:
-                return
-            done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in sorted(done, key=pending.__getitem__):
-                yield pending.pop(future), _outcome(future)
+                    queue.submit(index, task)
+                except Exception as error:  # whatever engines raise
+                    losses.trouble.append(f"the executor takes no structures: {': '.join(describe(error))}")
+                    waiting.clear()
+                    break
+            outcomes = queue.poll(TICK)
+            records = {index: it for index, it in outcomes.items() if isinstance(it, LabelRecord)}
+            if records:
+                yield records
+            self._require_open()
+            waiting.extend(
+                losses.again({index: it for index, it in outcomes.items() if isinstance(it, Unfinished)})
+            )
+        if losses.trouble:
+            raise LabellingError(
+                f"some of {len(structures)} structures have no label and stay pending: {losses.trouble[0]}"
+            )
 
-    def _submit(self, index: int, atoms: Atoms, folder: Path) -> Future[LabelRecord]:
-        task = LabelTask(
+    def _task(self, index: int, atoms: Atoms, lease: Lease) -> LabelTask:
+        return LabelTask(
             reference=self._reference,
             atoms=bare_copy(atoms),
             settings=self.settings,
-            scratch=folder / f"structure-{index:05d}",
-            running=folder / RUNNING,
+            scratch=lease.path.with_name(f"structure-{index:05d}"),
+            lease=lease,
             owner=self._name,
             isolated=self._resolved.isolated,
         )
-        return self._resolved.executor.submit(label_structure, task)
 
-    def _open_batch(self) -> Path:
+    def _require_open(self) -> None:
+        if self._closed:
+            raise LabellingError("the labeller is closed; structures without a label stay pending")
+        if self._stop_reason:
+            raise SimulationStopped(self._stop_reason)
+
+    def _open_batch(self) -> HeldLease:
         try:
             self.scratch.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self.scratch, prefix="batch-"))
-            (folder / RUNNING).touch()
+            held = HeldLease(Lease(path=folder / RUNNING))
         except OSError as error:
             raise LabellingError(f"cannot make scratch folders in {self.scratch}: {error}") from error
-        self._batches.add(folder)
-        return folder
+        self._batches.add(held)
+        return held
 
-    def _close_batch(self, folder: Path) -> None:
-        # Workers anywhere look for this file ten times a second, and give up when it is gone.
-        (folder / RUNNING).unlink(missing_ok=True)
-        self._batches.discard(folder)
+    def _close_batch(self, held: HeldLease) -> None:
+        held.release()
+        self._batches.discard(held)
         with contextlib.suppress(OSError):  # kept if a failed calculation left something
-            os.rmdir(folder)  # noqa: PTH106
+            held.lease.path.parent.rmdir()
+
+    def stop(self, reason: str) -> None:
+        """Have `collect` hand out what is there and end, in this thread or any; may be called from a signal handler.
+
+        Parameters
+        ----------
+        reason
+            Why; the text of the `SimulationStopped` that it raises, now and from here on.
+        """
+        self._stop_reason = reason
 
     def close(self) -> None:
         """End all calculations and the processes they run in; an executor of the user's is left alone."""
         self._closed = True
-        for folder in tuple(self._batches):
-            self._close_batch(folder)
+        for held in tuple(self._batches):
+            self._close_batch(held)
         end_processes(self._name)
         if self._resolved.owned:
             self._resolved.executor.shutdown(wait=True, cancel_futures=True)
@@ -168,13 +215,34 @@ class Labeller:
         self.close()
 
 
-def _outcome(future: Future[LabelRecord]) -> LabelRecord:
-    try:
-        error = future.exception()
-    except CancelledError as cancelled:
-        error = cancelled
-    # The label worker raises nothing: this one died, or could not load what it was sent.
-    return future.result() if error is None else failure(*describe(error))
+class Losses:
+    """Structures of a batch that an executor lost, each of which is tried once more."""
+
+    def __init__(self) -> None:
+        self.trouble: list[str] = []
+        self._tried: set[int] = set()
+
+    def again(self, lost: Mapping[int, Unfinished]) -> list[int]:
+        """Which of them to try again.
+
+        Raises
+        ------
+        LabellingError
+            If a worker does not see the folder of the batch.
+        """
+        for index, reason in lost.items():
+            if reason.is_unseen:
+                raise LabellingError(
+                    f"the label worker on {reason.host} does not see {reason.reason}. All workers need the run folder "
+                    "under the same path: put it on a file system that they share"
+                )
+            if index in self._tried:
+                self.trouble.append(f"structure {index} was lost twice: {reason}")
+        again = [index for index in lost if index not in self._tried]
+        if again:
+            log.warning("lost %d structures, which are tried once more: %s", len(again), lost[again[0]])
+        self._tried.update(again)
+        return again
 
 
 def _refuse_second_driver() -> None:

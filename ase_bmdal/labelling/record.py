@@ -26,7 +26,7 @@ class LabelRecord:
     seconds
         Wall time of the calculation.
     error_class
-        Class of the exception, or ``Refused``, ``TimedOut``, ``Crashed``, ``Abandoned``; empty if done.
+        Class of the exception, or ``Refused``, ``TimedOut``, ``Crashed``; empty if done.
     error_text
         What happened, for a reader; empty if done.
     scratch
@@ -41,6 +41,28 @@ class LabelRecord:
     error_class: str = ""
     error_text: str = ""
     scratch: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfinished:
+    """A calculation that was not carried through, which says nothing about its structure.
+
+    Parameters
+    ----------
+    reason
+        What happened, for a reader.
+    host
+        Where; empty if nobody knows.
+    is_unseen
+        Whether the worker does not see the folder of the batch.
+    """
+
+    reason: str
+    host: str = ""
+    is_unseen: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.reason} (on {self.host})" if self.host else self.reason
 
 
 def failure(error_class: str, error_text: str, **fields: Any) -> LabelRecord:
@@ -71,7 +93,7 @@ def printable(text: str) -> str:
 
 
 def describe(error: BaseException) -> tuple[str, str]:
-    """Class and text of an exception; built-in classes without their module.
+    """Class and text of an exception, with its notes; built-in classes without their module.
 
     Parameters
     ----------
@@ -86,7 +108,7 @@ def describe(error: BaseException) -> tuple[str, str]:
     kind = type(error)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
-        text = str(error)
+        text = "\n".join([str(error), *getattr(error, "__notes__", [])])
     except Exception:
         text = "(its text cannot be printed)"
     return printable(name), printable(text)

@@ -9,7 +9,7 @@ status          ``pending``, ``done`` or ``failed``
 round           round in which it was chosen
 source          where it comes from, such as ``pool``
 seconds         wall time of the reference calculation
-error_class     class of the exception, or ``Refused``, ``TimedOut``, ``Crashed``, ``Abandoned``
+error_class     class of the exception, or ``Refused``, ``TimedOut``, ``Crashed``
 ==============  ============================================================================
 
 The label is the row's energy (eV), forces (eV/Å) and stress (eV/Å³); ``data`` holds the error text, the
@@ -148,23 +148,26 @@ class LabelStore:
         return ids
 
     def finish(self, id: int, record: LabelRecord) -> None:
-        """Store the outcome of one calculation in one commit.
+        """Store the outcome of one calculation; as `finish_all`."""
+        self.finish_all({id: record})
+
+    def finish_all(self, records: Mapping[int, LabelRecord]) -> None:
+        """Store the outcomes of calculations in one commit.
 
         Parameters
         ----------
-        id
-            Number of the row.
-        record
-            Outcome.
+        records
+            By number of the row.
 
         Raises
         ------
         StoreError
-            If it cannot be written, as on a full disk; all that was stored before is still there.
+            If they cannot be written, as on a full disk; all that was stored before is still there.
         """
         with self._database() as database:
-            row = self._row(database, id)
-            _write(database, _atoms(row), row.key_value_pairs, dict(row.data), record=record, id=id)
+            for id, record in records.items():
+                row = self._row(database, id)
+                _write(database, _atoms(row), row.key_value_pairs, dict(row.data), record=record, id=id)
 
     def predict(self, predictions: Mapping[int, Prediction]) -> None:
         """Note what a model that was not trained on them says of some structures, in one commit.
@@ -224,6 +227,22 @@ class LabelStore:
         with self._database() as database:
             return [_stored(row) for row in database.select(sort="id", **selection)]
 
+    def read(self, ids: Sequence[int]) -> list[StoredLabel]:
+        """Some rows, as they are in the file.
+
+        Parameters
+        ----------
+        ids
+            Numbers of the rows.
+
+        Raises
+        ------
+        StoreError
+            If there is no such row.
+        """
+        with self._database() as database:
+            return [_stored(self._row(database, id)) for id in ids]
+
     def close(self) -> None:
         """Nothing is left open between two calls; here for symmetry with files."""
 
@@ -233,6 +252,9 @@ class LabelStore:
             template = Path(folder) / "empty.db"
             with self._database(template) as database:
                 database.metadata = {FORMAT_KEY: FORMAT}
+                for table in ("species", "keys", "text_key_values", "number_key_values"):
+                    # Or each change of a row reads all of them.
+                    database.connection.execute(f"CREATE INDEX {table}_of_row ON {table}(id)")
             write_atomically(self.path, template.read_bytes())
 
     def _check(self) -> None:

@@ -1,7 +1,9 @@
 """What a label worker does with one structure, in a thread, a process or an MPI rank."""
 
 import contextlib
+import itertools
 import os
+import platform
 import shutil
 import threading
 import time
@@ -15,9 +17,12 @@ from ase import Atoms
 
 from ase_bmdal.labelling.checks import refusal_after, refusal_before
 from ase_bmdal.labelling.child import LOG
-from ase_bmdal.labelling.compute import compute
-from ase_bmdal.labelling.process import Abandoned, CalculationEnded, LabelProcess, NotLoaded
-from ase_bmdal.labelling.record import LabelRecord, describe, failure
+from ase_bmdal.labelling.compute import label
+from ase_bmdal.labelling.environment import header
+from ase_bmdal.labelling.guard import GRACE
+from ase_bmdal.labelling.lease import Lease
+from ase_bmdal.labelling.process import Abandoned, CalculationEnded, LabelProcess, NotLoaded, Terminated
+from ase_bmdal.labelling.record import LabelRecord, Unfinished, describe, failure
 from ase_bmdal.labelling.reference import Reference
 from ase_bmdal.labelling.settings import LabellingSettings
 
@@ -35,9 +40,9 @@ class LabelTask:
     settings
         Limits.
     scratch
-        Folder for this structure alone; made by the worker.
-    running
-        File that vanishes when nobody wants the label any more.
+        Folder for this structure; made by the worker, under another name if there is one already.
+    lease
+        Whether the label is wanted still.
     owner
         Name of the labeller, whose processes end with it.
     isolated
@@ -48,7 +53,7 @@ class LabelTask:
     atoms: Atoms
     settings: LabellingSettings
     scratch: Path
-    running: Path
+    lease: Lease
     owner: str
     isolated: bool = True
 
@@ -63,7 +68,11 @@ _processes: dict[str, set[LabelProcess]] = {}
 _processes_lock = threading.Lock()
 
 
-def label_structure(task: LabelTask) -> LabelRecord:
+class WorkerFault(Exception):  # noqa: N818 - what happened, not an error of the program
+    """A worker cannot do its work, whatever the structure."""
+
+
+def label_structure(task: LabelTask) -> LabelRecord | Unfinished:
     """Label one structure; nothing a reference does comes out as an exception.
 
     Parameters
@@ -73,34 +82,54 @@ def label_structure(task: LabelTask) -> LabelRecord:
 
     Returns
     -------
-    LabelRecord
-        A label, or why there is none.
+    LabelRecord or Unfinished
+        A label, or why there is none; or what kept this worker from finding out.
     """
     start = time.monotonic()
     try:
         record = _label(task)
-    except Exception as error:  # such as a disk without room for the scratch folder
+    except (Abandoned, WorkerFault) as reason:
+        return Unfinished(reason=str(reason), host=platform.node())
+    except Exception as error:  # such as results that are no numbers
         record = failure(*describe(error))
-    return replace(record, seconds=time.monotonic() - start)
+    return replace(record, seconds=time.monotonic() - start) if isinstance(record, LabelRecord) else record
 
 
-def _label(task: LabelTask) -> LabelRecord:
+def _label(task: LabelTask) -> LabelRecord | Unfinished:
     reason = refusal_before(task.atoms, task.settings)
     if reason is not None:
         return failure("Refused", reason)
-    if not task.running.exists():
-        return failure("Abandoned", "the batch was given up")
-    task.scratch.mkdir(parents=True)
-    record = _judge(_in_child(task) if task.isolated else _in_this_process(task), task)
-    if record.status == "done":
-        shutil.rmtree(task.scratch, ignore_errors=True)
-        return record
-    if record.error_class == Abandoned.__name__:
-        shutil.rmtree(task.scratch, ignore_errors=True)
+    if unseen := task.lease.why_unseen():
+        return Unfinished(reason=f"{task.lease.path.parent}: {unseen}", host=platform.node(), is_unseen=True)
+    if not task.lease.is_wanted():
+        raise Abandoned("the batch was given up")
+    scratch = _own_folder(task.scratch)
+    try:
+        record = _judge(_in_child(task, scratch) if task.isolated else _in_this_process(task, scratch), task)
+    except (Abandoned, WorkerFault):
+        shutil.rmtree(scratch, ignore_errors=True)
         with contextlib.suppress(OSError):  # others may not be through yet; the last one removes the folder
-            task.scratch.parent.rmdir()
+            if not task.lease.is_wanted():
+                scratch.parent.rmdir()
+        raise
+    if record.status == "done":
+        shutil.rmtree(scratch, ignore_errors=True)
         return record
-    return replace(record, scratch=str(task.scratch))
+    return replace(record, scratch=str(scratch))
+
+
+def _own_folder(wanted: Path) -> Path:
+    """Make a folder; an engine may run the same task twice, even at the same time."""
+    for attempt in itertools.count(1):
+        folder = wanted if attempt == 1 else wanted.with_name(f"{wanted.name}-try-{attempt}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise WorkerFault(f"cannot make the scratch folder {folder}: {error.strerror}") from error
+        return folder
+    raise AssertionError
 
 
 def _judge(reply: dict[str, Any], task: LabelTask) -> LabelRecord:
@@ -115,32 +144,44 @@ def _with_stress(task: LabelTask) -> bool:
     return task.settings.stress and bool(task.atoms.pbc.all())
 
 
-def _in_child(task: LabelTask) -> dict[str, Any]:
+def _in_child(task: LabelTask, scratch: Path) -> dict[str, Any]:
     try:
-        return _process_for(task).ask(
-            task.atoms, _with_stress(task), task.scratch, task.settings.timeout, task.running
+        process = _process_for(task, scratch)
+        return process.ask(
+            task.atoms, _with_stress(task), scratch, task.settings.timeout, task.lease.is_wanted
         )
-    except NotLoaded as error:
-        _end_process()
-        return {"error": error.args}
     except CalculationEnded as end:
         _end_process()
-        kind = type(end) if task.running.exists() else Abandoned  # whose process may be killed from outside
-        return {"error": (kind.__name__, str(end))}
+        if (
+            isinstance(end, Abandoned) or not task.lease.is_wanted()
+        ):  # whose process may be ended from outside
+            raise Abandoned(str(end)) from None
+        if isinstance(end, Terminated):
+            raise WorkerFault(str(end)) from None
+        return {"error": (type(end).__name__, str(end))}
     except BaseException:
         _end_process()
         raise
 
 
-def _process_for(task: LabelTask) -> LabelProcess:
+def _process_for(task: LabelTask, scratch: Path) -> LabelProcess:
     wanted = (task.owner, task.reference.digest)
     if _mine.process is not None and _mine.serves == wanted:
         return _mine.process
     _end_process()
-    _mine.process, _mine.serves = LabelProcess(task.scratch / LOG), wanted
-    with _processes_lock:
-        _processes.setdefault(task.owner, set()).add(_mine.process)
-    _mine.process.load(task.reference, task.settings.timeout, task.running)
+    try:
+        _mine.process, _mine.serves = LabelProcess(scratch / LOG, task.settings.environment), wanted
+        with _processes_lock:
+            _processes.setdefault(task.owner, set()).add(_mine.process)
+        _mine.process.load(task.reference, task.settings.timeout, task.lease.is_wanted)
+    except Abandoned:
+        raise
+    except NotLoaded as error:
+        raise WorkerFault(f"the reference cannot be loaded: {': '.join(error.args)}") from None
+    except (CalculationEnded, OSError) as error:
+        if not task.lease.is_wanted():
+            raise Abandoned(str(error)) from None
+        raise WorkerFault(f"cannot start the process of a calculation: {error}") from None
     return _mine.process
 
 
@@ -154,7 +195,7 @@ def _end_process() -> None:
 
 
 def end_processes(owner: str) -> None:
-    """Kill the child processes of a labeller that run below this process.
+    """End the child processes of a labeller that run below this process.
 
     Parameters
     ----------
@@ -164,15 +205,22 @@ def end_processes(owner: str) -> None:
     with _processes_lock:
         processes = _processes.pop(owner, set())
     for process in processes:
-        process.close()
+        process.ask_to_end()
+    limit = time.monotonic() + GRACE
+    for process in processes:
+        process.close(max(0.0, limit - time.monotonic()))
 
 
-def _in_this_process(task: LabelTask) -> dict[str, Any]:
+def _in_this_process(task: LabelTask, scratch: Path) -> dict[str, Any]:
     try:
-        with _folder(task.scratch):
-            return compute(task.reference.load()(), task.atoms, _with_stress(task))
+        make_calculator = task.reference.load()
+    except Exception as error:
+        raise WorkerFault(f"the reference cannot be loaded: {': '.join(describe(error))}") from error
+    try:
+        with _folder(scratch):
+            return label(make_calculator, task.atoms, _with_stress(task), Path(task.reference.folder))
     except (Exception, SystemExit) as error:
-        (task.scratch / LOG).write_text(traceback.format_exc(), errors="backslashreplace")
+        (scratch / LOG).write_text(header() + traceback.format_exc(), errors="backslashreplace")
         return {"error": describe(error)}
 
 

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ase_bmdal.common.errors import SimulationStopped
+
 
 @dataclass(frozen=True)
 class LabelDone:
@@ -175,14 +177,23 @@ Listener = Callable[[Event], None]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Reporter:
-    """Hands events to the log, and to whoever listens."""
+    """Hands events to the log, and to whoever listens; an epoch is where a training can be stopped."""
 
     listener: Listener | None
+    stop_reason: str = ""
 
     def __call__(self, event: Event) -> None:
-        """Report an event."""
+        """Report an event.
+
+        Raises
+        ------
+        SimulationStopped
+            After an epoch, if there is a `stop_reason`.
+        """
+        if self.stop_reason and isinstance(event, EpochDone):
+            raise SimulationStopped(self.stop_reason)
         log.log(logging.DEBUG if isinstance(event, LabelDone | EpochDone) else logging.INFO, "%s", event)
         if self.listener:
             self.listener(event)

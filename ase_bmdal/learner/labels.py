@@ -38,10 +38,16 @@ class Labels:
 
     def __init__(self, store: LabelStore, labeller: Labeller, report: Listener) -> None:
         self._store, self._labeller, self._report = store, labeller, report
-        self._read()
+        self._by_id = {row.id: row for row in store.rows()}
+        self._sort()
 
-    def _read(self) -> None:
-        self.rows = self._store.rows()
+    def _read(self, ids: Sequence[int]) -> None:
+        """Take over rows as they are in the file: what a restart would find."""
+        self._by_id.update((row.id, row) for row in self._store.read(ids))
+        self._sort()
+
+    def _sort(self) -> None:
+        self.rows = list(self._by_id.values())
         self.done = [row for row in self.rows if row.status == "done"]
 
     @property
@@ -62,7 +68,7 @@ class Labels:
         predictions: Sequence[Mapping[str, Any]] | None = None,
         known: Sequence[Label | None] | None = None,
     ) -> list[bool]:
-        """Label structures, each stored as soon as it is finished.
+        """Label structures, each stored as soon as it is finished, those that are finished at once in one commit.
 
         Parameters
         ----------
@@ -91,15 +97,15 @@ class Labels:
         ids = self._store.add(
             structures, round=number, source=source, predictions=predictions, records=records
         )
+        self._read(ids)
         missing = [k for k in range(len(ids)) if known is None or known[k] is None]
         self._compute([ids[k] for k in missing], [structures[k] for k in missing], number)
-        done = {row.id for row in self.done}
-        return [id in done for id in ids]
+        return [self._by_id[id].status == "done" for id in ids]
 
     def predict(self, predictions: Mapping[int, Mapping[str, Any]]) -> None:
         """Note what a model that was not trained on them says of some labels, by number."""
         self._store.predict(predictions)
-        self._read()
+        self._read(list(predictions))
 
     def finish_pending(self, limit: int | None) -> int | None:
         """Compute what was begun and never finished, of it at most so many.
@@ -109,7 +115,7 @@ class Labels:
         int or None
             The round it belongs to; None if there was nothing.
         """
-        pending = self._store.rows("pending")[:limit]
+        pending = [row for row in self.rows if row.status == "pending"][:limit]
         if not pending:
             return None
         number = max(row.round for row in pending)
@@ -144,17 +150,25 @@ class Labels:
         )
 
     def _compute(self, ids: Sequence[int], structures: Sequence[Atoms], number: int) -> None:
-        failed = 0
-        try:
-            if not ids:
-                return
-            with closing(self._labeller.label(structures)) as outcomes:
-                for finished, (index, record) in enumerate(outcomes, start=1):
-                    self._store.finish(ids[index], record)
+        if not ids:
+            return
+        finished = failed = 0
+        with closing(self._labeller.collect(structures)) as waves:
+            for wave in waves:
+                self._keep({ids[index]: record for index, record in wave.items()})
+                for record in wave.values():
+                    finished += 1
                     failed += record.status == "failed"
                     self._report(LabelDone(number, finished, len(ids), failed))
+
+    def _keep(self, records: Mapping[int, LabelRecord]) -> None:
+        try:
+            self._store.finish_all(records)
+        except KeyboardInterrupt:  # in the midst of it: nothing is lost that was computed
+            self._store.finish_all(records)
+            raise
         finally:
-            self._read()
+            self._read(list(records))
 
 
 def errors_before_training(rows: Sequence[StoredLabel]) -> tuple[float, float, float] | None:

@@ -248,6 +248,19 @@ class Learner:
         """
         return self._folder.write_frames("last_trusted.traj", frames)
 
+    def stop(self, reason: str) -> None:
+        """Have the labelling or training that is under way end at once; may be called from a signal handler.
+
+        What was labelled is kept, what was not stays to be done.
+
+        Parameters
+        ----------
+        reason
+            Text of the `SimulationStopped` that `learn` and `prepare` raise, now and from here on.
+        """
+        self._report.stop_reason = reason
+        self._labeller.stop(reason)
+
     @property
     def is_closed(self) -> bool:
         """Whether it was closed: then it only predicts."""

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -135,6 +136,16 @@ class TestEveryFailureCostsOneStructure:
         assert [record.error_class for record in records] == ["TimedOut", ""]
         assert len(pids_in(pids)) == 2
         wait_until(lambda: not any(map(alive, pids_in(pids))))
+
+    def test_ranks_in_process_groups_of_their_own(self, tmp_path):
+        pids = tmp_path / "pids"
+        structures = [copper("hang_as_open_mpi", pids=str(pids)), copper()]
+        with Labeller(Treacherous, scratch=tmp_path / "scratch", settings=self.settings) as labeller:
+            records = label(labeller, structures)
+        assert [record.error_class for record in records] == ["TimedOut", ""]
+        assert len(pids_in(pids)) == 2
+        wait_until(lambda: not any(map(alive, pids_in(pids))))
+        assert (tmp_path / "pids.asked").read_text() == "asked\n"
 
     def test_in_a_process_pool(self, tmp_path):
         context = multiprocessing.get_context("spawn")
@@ -299,7 +310,7 @@ class TestEndOfTheDriver:
         store = LabelStore(folder / "labels.db")
         assert [row.status for row in store.rows()] == ["done", "pending", "done", "pending"]
 
-    @pytest.mark.parametrize("action", ["hang", "hang_in_c", "hang_with_family"])
+    @pytest.mark.parametrize("action", ["hang", "hang_in_c", "hang_with_family", "hang_as_open_mpi"])
     def test_kill(self, tmp_path, action):
         driver = self.start(tmp_path, action)
         driver.kill()
@@ -319,6 +330,46 @@ class TestEndOfTheDriver:
         driver.send_signal(number)
         driver.communicate(timeout=60)
         self.check(tmp_path)
+
+
+ORPHANED = """
+    from concurrent.futures import ProcessPoolExecutor
+    from functools import partial
+    from pathlib import Path
+    from ase_bmdal.labelling import Labeller, labeller, lease
+    from tests.labelling.treacherous import Treacherous, copper
+
+    labeller.Lease = partial(lease.Lease, renewal=0.1, look=0.1, expiry=2.0)
+    pool = ProcessPoolExecutor(1)
+    pool.submit(print).result()
+    print(*pool._processes, flush=True)
+    structures = [copper("hang", pids=str(Path("pids").absolute())) for _ in range(3)]
+    with Labeller(Treacherous, scratch="scratch", executor=pool) as labeller:
+        list(labeller.label(structures))
+"""
+
+
+def test_orphaned_workers_stop_labelling(tmp_path):
+    """Those of a process pool live on when the driver is killed."""
+    (tmp_path / "script.py").write_text(textwrap.dedent(ORPHANED))
+    driver = subprocess.Popen(
+        [sys.executable, "script.py"], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    worker = 0
+    try:
+        worker = int(driver.stdout.readline())
+        wait_until(lambda: pids_in(tmp_path / "pids"))
+        driver.kill()
+        driver.wait()
+        wait_until(lambda: not any(map(alive, pids_in(tmp_path / "pids"))))
+        assert alive(worker)
+        time.sleep(1.0)  # it has the next structure by now
+        assert len(pids_in(tmp_path / "pids")) == 1
+    finally:
+        driver.kill()
+        driver.communicate()
+        if worker:
+            os.kill(worker, signal.SIGKILL)
 
 
 class TestStore:

@@ -62,6 +62,7 @@ SCRIPT = """
     atoms = bulk("Cu", cubic=True)
     atoms.calc = calc
     rng = np.random.default_rng(0)
+    {run}
     while calc.learner.is_learning:
         atoms.get_forces()
         atoms.positions += 0.02 * rng.standard_normal((4, 3))
@@ -70,17 +71,18 @@ SCRIPT = """
 """
 
 
-def write(folder, *, signal_at="none", settings="", before="", after="", epochs=2):
-    text = textwrap.dedent(SCRIPT).format(
+def write(folder, *, signal_at="none", settings="", before="", after="", run="", epochs=2):
+    text = SCRIPT.format(
         labels=LABELS,
         folder=str(folder),
         signal_at=signal_at,
         settings=settings,
         before=before,
         after=after,
+        run=textwrap.indent(textwrap.dedent(run), "    ").strip(),
         epochs=epochs,
     )
-    (folder / "script.py").write_text(text)
+    (folder / "script.py").write_text(textwrap.dedent(text))
 
 
 STARTED = []
@@ -201,6 +203,35 @@ def test_ctrl_c_in_calc_run_ends_with_a_sentence(tmp_path):
         f"Interrupted after step 0: all labels and the newest potential are kept in {tmp_path / 'run'}, "
         "and the same script or command goes on from there."
     )
+
+
+RUN = """
+    from ase.md.langevin import Langevin
+    from ase import units
+    done = calc.run(Langevin(atoms, 1 * units.fs, temperature_K=300, friction=0.01, rng=rng), 50)
+    print("all steps" if done else "stopped", flush=True)
+    raise SystemExit
+"""
+
+
+@pytest.mark.parametrize(("moment", "epochs"), [("labelling", 2), ("training", 100_000)])
+def test_sigterm_ends_labelling_and_training_at_once(tmp_path, moment, epochs):
+    """Within the grace of a queue, long before the label or the training is done."""
+    write(tmp_path, signal_at="EpochDone", epochs=epochs, run=RUN)
+    if moment == "labelling":
+        (tmp_path / "hang").touch()
+    process = start(tmp_path)
+    wait_until((tmp_path / ("calls" if moment == "labelling" else "now")).exists, 60)
+    process.send_signal(signal.SIGTERM)
+    out, errors = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "stopped\n"), errors
+    wait_until(lambda: not any(map(alive, pids_in(tmp_path / "calls"))))
+    rows = LabelStore(tmp_path / "run" / "labels.db").rows()
+    assert [row.status for row in rows] == ["pending" if moment == "labelling" else "done"] * 4
+    (tmp_path / "hang").unlink(missing_ok=True)
+    write(tmp_path)
+    finish(tmp_path)
+    expect_a_whole_run(tmp_path)
 
 
 def test_a_full_disk(tmp_path):

@@ -1,4 +1,7 @@
-from ase_bmdal.labelling.environment import for_a_calculation
+import platform
+import sys
+
+from ase_bmdal.labelling.environment import for_a_calculation, header
 
 PLAIN = {"PATH": "/bin", "LD_LIBRARY_PATH": "/opt/mkl", "OMPI_MCA_btl": "self", "OPAL_PREFIX": "/opt/mpi"}
 
@@ -27,3 +30,48 @@ def test_what_open_mpi_sets_is_removed():
     assert not ours.keys() & clean.keys()
     assert clean["LD_LIBRARY_PATH"] == "/opt/mpi-codes/lib:/opt/mkl"
     assert "LD_LIBRARY_PATH" not in for_a_calculation(ours | {"LD_LIBRARY_PATH": "/opt/mpi/lib"})
+
+
+def test_what_slurm_sets_is_removed():
+    """Open MPI's `mpirun` would take its numbers of nodes and tasks for those of the label, and fail or hang."""
+    theirs = {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_NODELIST": "n[1-4]", "PATH": "/bin"}
+    assert for_a_calculation(theirs | PLAIN).items() >= PLAIN.items()
+    assert not [name for name in for_a_calculation(theirs) if name.startswith("SLURM_")]
+
+
+def test_what_the_user_wants_is_kept_or_set():
+    theirs = {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "PMI_RANK": "3", "PMI_FD": "9"}
+    wanted = {"SLURM_*": None, "PMI_FD": None, "NOT_THERE": None, "OMP_NUM_THREADS": "4", "SLURM_PROCID": "1"}
+    clean = for_a_calculation(theirs, wanted)
+    threads = {"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    assert clean == {"SLURM_JOB_ID": "7", "SLURM_PROCID": "1", "PMI_FD": "9"} | threads
+
+
+def test_settings_of_the_user_for_an_mpi_stay():
+    own = {
+        "OMPI_MCA_btl": "self,sm",
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "PRTE_MCA_rmaps_default_mapping_policy": ":o",
+    }
+    launcher = {
+        "OMPI_COMM_WORLD_RANK": "0", "OMPI_MCA_ess_base_jobid": "1", "OMPI_MCA_orte_hnp_uri": "x",
+        "OMPI_MCA_initial_wdir": "/", "OMPI_MCA_PREFIXES": "mca", "OMPI_VERSION": "5",
+    }  # fmt: skip
+    clean = for_a_calculation(own | launcher)
+    assert clean.items() >= own.items()
+    assert not clean.keys() & launcher.keys()
+
+
+def test_the_log_of_a_label_names_the_launcher(tmp_path, monkeypatch):
+    def said():
+        header.cache_clear()
+        return header()
+
+    (tmp_path / "mpiexec").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert said() == f"ase_bmdal: a label on {platform.node()}\nase_bmdal: mpiexec is {tmp_path}/mpiexec\n"
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert "belongs to Python" in said()
+    monkeypatch.setenv("PATH", "")
+    assert said().count("\n") == 1
+    header.cache_clear()

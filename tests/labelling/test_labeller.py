@@ -1,7 +1,10 @@
 import contextlib
 import functools
+import importlib
+import platform
 import threading
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +13,10 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
-from ase_bmdal.common.errors import LabellingError
-from ase_bmdal.labelling import Labeller, LabellingSettings
+from ase_bmdal.common.errors import LabellingError, SimulationStopped
+from ase_bmdal.labelling import Labeller, LabellingSettings, lease
 from ase_bmdal.labelling.executors import InProcessExecutor, LocalExecutor, resolve
+from ase_bmdal.labelling.record import failure
 from tests.labelling.treacherous import Treacherous, alive, copper, expect, pids_in, wait_until
 
 
@@ -151,48 +155,208 @@ def test_close_ends_what_is_running(tmp_path):
     wait_until(lambda: pids_in(pids))
     labeller.close()
     assert not any(map(alive, pids_in(pids)))
-    assert {record.error_class for _, record in records} == {"Abandoned"}
+    with pytest.raises(LabellingError, match="closed; structures without a label stay pending"):
+        next(records)
     assert list((tmp_path / "scratch").iterdir()) == []
     labeller.close()
     with pytest.raises(LabellingError, match="closed"):
         next(labeller.label([copper()]))
 
 
-class Broken(Executor):
-    def __init__(self, healthy):
-        self.healthy = healthy
+class Losing(Executor):
+    """Loses the first tasks that it gets, then works; takes no more than so many."""
 
-    def submit(self, fn, /, *args, **kwargs):
-        if self.healthy == 0:
-            raise RuntimeError("cannot schedule new futures")
-        self.healthy -= 1
+    def __init__(self, loses, takes=100):
+        self.loses, self.takes = loses, takes
+        self.tasks = []
+
+    def submit(self, fn, /, task):
+        self.tasks.append(task)
+        if len(self.tasks) > self.takes:
+            raise BrokenExecutor("a worker died")
         future = Future()
-        future.set_exception(ConnectionError("worker lost"))
+        if len(self.tasks) <= self.loses:
+            self.lose(future)
+        else:
+            future.set_result(fn(task))
         return future
 
+    def lose(self, future):
+        future.set_exception(ConnectionError("worker lost"))
 
-def test_broken_executor(tmp_path):
+
+class Cancelling(Losing):
+    def lose(self, future):
+        future.cancel()
+        future.set_running_or_notify_cancel()
+
+
+class Listing(Losing):
+    """As executors that run a task on several ranks and hand back what each of them said."""
+
+    def lose(self, future):
+        future.set_result([failure("Crashed", "gone")] * 2)
+
+
+@pytest.mark.parametrize("kind", [Losing, Cancelling, Listing])
+def test_what_an_executor_loses_says_nothing_of_the_structure(tmp_path, kind, caplog):
+    executor = kind(loses=1)
+    with Labeller(EMT, scratch=tmp_path, executor=executor) as labeller:
+        assert [r.status for r in label(labeller, [copper(), copper()])] == ["done", "done"]
+    assert [task.scratch.name[-1] for task in executor.tasks] == ["0", "1", "0"]
+    assert "lost 1 structures, which are tried once more: " in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("executor", "reason"),
+    [
+        (Losing(2), "structure 0 was lost twice: ConnectionError: worker lost"),
+        (Cancelling(2), "lost twice: concurrent.futures._base.CancelledError"),
+        (Listing(2), "expected one outcome of a label from the executor, got an object of class list"),
+        (Losing(1, takes=2), "the executor takes no structures: .*BrokenExecutor: a worker died"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_lost_twice_ends_the_batch_but_no_label_is_lost(tmp_path, executor, reason):
+    executor.tasks.clear()
+    structures = [copper()] if executor.takes > 2 else [copper(), copper()]
+    records = []
     with (
-        Labeller(EMT, scratch=tmp_path, executor=Broken(0)) as labeller,
-        pytest.raises(LabellingError, match="takes no structures: cannot schedule"),
+        Labeller(EMT, scratch=tmp_path, executor=executor) as labeller,
+        pytest.raises(LabellingError, match=f"stay pending: .*{reason}"),
     ):
-        label(labeller, [copper()])
-    with Labeller(EMT, scratch=tmp_path, executor=Broken(1)) as labeller:
-        records = label(labeller, [copper(), copper()])
-    assert [r.error_class for r in records] == ["ConnectionError", "RuntimeError"]
+        records.extend(labeller.label(structures))
+    assert [record.status for _, record in records] == ["done"] * (len(structures) - 1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_cancelled_by_others(tmp_path):
-    class Cancelling(Broken):
-        def submit(self, fn, /, *args, **kwargs):
-            future = Future()
-            future.cancel()
-            future.set_running_or_notify_cancel()
-            return future
+def test_an_executor_that_breaks_hands_out_what_is_done_first(tmp_path):
+    with Labeller(EMT, scratch=tmp_path, executor=Losing(0, takes=2)) as labeller:
+        records = labeller.label([copper(), copper(), copper()])
+        assert [next(records)[1].status for _ in range(2)] == ["done", "done"]
+        with pytest.raises(LabellingError, match="takes no structures"):
+            next(records)
 
-    with Labeller(EMT, scratch=tmp_path, executor=Cancelling(1)) as labeller:
-        assert label(labeller, [copper()])[0].error_class.endswith("CancelledError")
+
+def test_a_task_that_an_engine_runs_again(tmp_path):
+    class Repeating(Losing):
+        def submit(self, fn, /, task):
+            task.scratch.mkdir()  # by a worker that died, or is still at it
+            return super().submit(lambda same: fn(same) and fn(same), task)
+
+    with Labeller(Treacherous, scratch=tmp_path, executor=Repeating(0)) as labeller:
+        sound, failed = label(labeller, [copper(), copper("fail")])
+    assert (sound.status, failed.error_class) == ("done", "RuntimeError")
+    left = sorted(folder.name for folder in Path(failed.scratch).parent.iterdir())
+    assert left == ["structure-00000", "structure-00001", "structure-00001-try-2", "structure-00001-try-3"]
+
+
+def test_workers_know_before_an_executor_is_asked_to_cancel(tmp_path):
+    asked = []
+
+    class Stubborn(Future):
+        def cancel(self):
+            asked.append([folder.name for folder in tmp_path.rglob("running")])
+            raise NotImplementedError("cancellation is not supported")
+
+    class Waiting(Executor):
+        def submit(self, fn, /, task):
+            return (
+                Stubborn()
+                if asked or task.scratch.name.endswith("0")
+                else InProcessExecutor().submit(fn, task)
+            )
+
+    with (
+        Labeller(EMT, scratch=tmp_path, executor=Waiting()) as labeller,
+        contextlib.closing(labeller.label([copper(), copper()])) as records,
+    ):
+        assert next(records)[0] == 1
+    assert asked == [[]]
+
+
+def test_workers_that_do_not_see_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "PAUSE", 0.0)
+
+    class Elsewhere(Losing):
+        def submit(self, fn, /, task):
+            hidden = replace(task.lease, path=tmp_path / "not-mounted" / "running")
+            return super().submit(fn, replace(task, lease=hidden))
+
+    executor = Elsewhere(0)
+    with (
+        Labeller(EMT, scratch=tmp_path, executor=executor) as labeller,
+        pytest.raises(
+            LabellingError, match=f"worker on {platform.node()} does not see .*not-mounted: No such file"
+        ),
+    ):
+        label(labeller, [copper()])
+    assert len(executor.tasks) == 1
+
+
+def test_a_worker_that_cannot_work(tmp_path, monkeypatch):
+    """A full disk, or a package that is missing there, is not the fault of the structure."""
+
+    class OnAFullDisk(Losing):
+        def submit(self, fn, /, task):
+            return super().submit(fn, replace(task, scratch=task.scratch / "below" / "nothing"))
+
+    with (
+        Labeller(EMT, scratch=tmp_path, executor=OnAFullDisk(0)) as labeller,
+        pytest.raises(LabellingError, match=f"cannot make the scratch folder .*{platform.node()}"),
+    ):
+        label(labeller, [copper()])
+
+
+@pytest.mark.parametrize("executor", ["local", "in-process"])
+def test_a_reference_that_a_worker_cannot_load(tmp_path, executor):
+    with (
+        Labeller(Unloadable(), scratch=tmp_path, executor=executor) as labeller,
+        pytest.raises(
+            LabellingError, match="cannot be loaded: ModuleNotFoundError: No module named 'licensed'"
+        ),
+    ):
+        label(labeller, [copper()])
+    assert list(tmp_path.iterdir()) == []
+
+
+class Unloadable:
+    def __call__(self):
+        return EMT()
+
+    def __reduce__(self):
+        return importlib.import_module, ("licensed",)
+
+
+def test_a_calculation_that_a_queue_ends_is_not_the_fault_of_the_structure(tmp_path):
+    """At the end of its time SIGTERM goes to every process of a job, and the calculation may be gone first."""
+    with (
+        Labeller(Treacherous, scratch=tmp_path, n_workers=1) as labeller,
+        pytest.raises(
+            LabellingError, match=r"structure 0 was lost twice: the process .* was killed by SIGTERM"
+        ),
+    ):
+        label(labeller, [copper("terminate")])
+
+
+def test_stop_hands_out_what_is_done(tmp_path):
+    pids = tmp_path / "pids"
+    with Labeller(Treacherous, scratch=tmp_path / "scratch", n_workers=2) as labeller:
+        records = labeller.label([copper("hang", pids=str(pids)), copper()])
+        assert next(records)[0] == 1
+        wait_until(lambda: pids_in(pids))
+        labeller.stop("the queue wants its nodes back")
+        with pytest.raises(SimulationStopped, match="the queue wants"):
+            next(records)
+        wait_until(lambda: not any(map(alive, pids_in(pids))))
+        with pytest.raises(SimulationStopped):
+            next(labeller.label([copper()]))
+
+
+def test_all_that_are_done_come_at_once(tmp_path):
+    with Labeller(EMT, scratch=tmp_path, executor=Losing(0)) as labeller:
+        waves = list(labeller.collect([copper()] * 20))
+    assert [list(wave) for wave in waves] == [list(range(20))]
 
 
 def test_scratch_that_cannot_be_made(tmp_path):

@@ -1,3 +1,4 @@
+import contextlib
 import sqlite3
 import warnings
 
@@ -110,6 +111,45 @@ def test_labelled_structures_can_be_added_at_once(store):
     records = [label_of(atoms) for atoms in structures]
     store.add(structures, round=0, source="start", records=records)
     assert [atoms.get_potential_energy() for atoms in store.labelled()] == [r.energy for r in records]
+
+
+def test_many_outcomes_are_one_commit(store, monkeypatch):
+    ids = store.add(rattled(20), round=0, source="pool")
+    records = {id: label_of(atoms) for id, atoms in zip(ids[:15], rattled(15), strict=True)}
+    statements = []
+    connect = sqlite3.connect
+
+    def traced(*args, **others):
+        connection = connect(*args, **others)
+        connection.set_trace_callback(statements.append)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", traced)
+    store.finish_all(records | {16: failure("Crashed", "gone")})
+    assert statements.count("COMMIT") == 1
+    assert [row.status for row in store.rows()] == ["done"] * 15 + ["failed"] + ["pending"] * 4
+    with pytest.raises(StoreError, match="no row 99"):
+        store.finish_all({17: label_of(rattled()[0]), 99: label_of(rattled()[0])})
+    assert store.rows()[16].status == "pending"
+
+
+def test_some_rows(store):
+    store.add(rattled(5), round=0, source="pool")
+    store.finish(4, label_of(rattled()[0]))
+    fourth, second = store.read([4, 2])
+    assert (fourth.id, fourth.status, second.id, second.status) == (4, "done", 2, "pending")
+    assert fourth.atoms == store.rows()[3].atoms
+    with pytest.raises(StoreError, match="no row 9"):
+        store.read([9])
+
+
+def test_a_change_of_a_row_reads_no_others(store):
+    """Or the last labels of a run of thousands cost as much as reading them all."""
+    store.add(rattled(2), round=0, source="pool")
+    with contextlib.closing(sqlite3.connect(store.path)) as database:
+        for table in ("species", "keys", "text_key_values", "number_key_values"):
+            plan = database.execute(f"EXPLAIN QUERY PLAN DELETE FROM {table} WHERE id in (1)").fetchall()
+            assert "SCAN" not in str(plan), plan
 
 
 def test_a_second_outcome_replaces_the_first(store):

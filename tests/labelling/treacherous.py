@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -60,6 +61,9 @@ class Treacherous(EMT):
     def segfault(self, atoms):
         ctypes.string_at(0)
 
+    def terminate(self, atoms):
+        os.kill(os.getpid(), signal.SIGTERM)
+
     def hang(self, atoms):
         self.note_pids(atoms)
         time.sleep(1000)
@@ -75,6 +79,16 @@ class Treacherous(EMT):
             time.sleep(1000)
         self.note_pids(atoms, child.pid, fork)
         ctypes.PyDLL(None).sleep(1000)
+
+    def hang_as_open_mpi(self, atoms):
+        """A launcher, asked to end first, and ranks in process groups of their own, which it does not take along."""
+        here = atoms.info["pids"]
+        launcher = (
+            f"trap 'echo asked >> {here}.asked; exit' TERM; "
+            f"{sys.executable} -c 'import os, time; os.setpgid(0, 0); time.sleep(1000)' & "
+            f"echo $$ >> {here}; echo $! >> {here}; wait"
+        )
+        subprocess.run(["sh", "-c", launcher], check=True)
 
     def die_and_leave_a_fork(self, atoms):
         fork = os.fork()  # holds all pipes open

@@ -1,0 +1,150 @@
+"""How workers anywhere know that their labels are still wanted: a file that the driver touches now and then.
+
+A worker gives up when the file is gone, or has not been touched for long: then the driver is gone. Workers look at it
+seldom, all threads of a process together, and in a thread of its own, so that a file system that hangs or fails for a
+moment holds up nothing. They count their own looks, so that clocks need not agree, and one that was stopped for an hour
+(Ctrl-Z) does not take the driver for dead.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+FIRST_LOOKS = 3  # at a file that should be there, with `PAUSE` seconds between them
+PAUSE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """What a worker is told about the file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    renewal
+        Seconds after which the driver touches it again.
+    look
+        Seconds between two looks of a worker process.
+    expiry
+        Seconds of looking without a touch after which the driver counts as gone. File systems on a network may be a
+        minute late.
+    """
+
+    path: Path
+    renewal: float = 15.0
+    look: float = 5.0
+    expiry: float = 120.0
+
+    def is_wanted(self) -> bool:
+        """Whether the labels are still wanted, as far as this process knows; costs nothing."""
+        watch = _watches.get(self.path)
+        return watch is None or not watch.is_over.is_set()
+
+    def why_unseen(self) -> str:
+        """In a worker, before anything else: why it cannot see the file; empty if it can, or did before."""
+        reason = ""
+        for look in range(FIRST_LOOKS):
+            if self.path in _watches:
+                return ""
+            if look:
+                time.sleep(PAUSE)
+            try:
+                self.path.stat()
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+            else:
+                _watch(self, is_worker=True)
+                return ""
+        return reason
+
+
+class HeldLease:
+    """A lease on the side of the driver, which renews it until it is released.
+
+    Parameters
+    ----------
+    lease
+        Its file is made.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be made.
+    """
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        lease.path.touch()
+        self._released = threading.Event()
+        threading.Thread(target=self._renew, daemon=True, name="label-lease").start()
+
+    def _renew(self) -> None:
+        while not self._released.wait(self.lease.renewal):
+            with contextlib.suppress(OSError):
+                os.utime(self.lease.path)
+
+    def release(self) -> None:
+        """Let workers know that the labels are not wanted any more; those of this process do at once."""
+        self._released.set()
+        _watch(self.lease).is_over.set()
+        with contextlib.suppress(OSError):
+            self.lease.path.unlink()
+
+
+class _Watch:
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self.is_over = threading.Event()
+        self._touched: int | None = None
+        self._missed = self._unchanged = 0
+
+    def run(self) -> None:
+        while not self.is_over.wait(self.lease.look):
+            self._look()
+
+    def _look(self) -> None:
+        self._unchanged += 1
+        try:
+            with self.lease.path.open("rb") as file:  # opening asks the file server, a stat may not
+                touched = os.fstat(file.fileno()).st_mtime_ns
+        except FileNotFoundError:
+            self._missed += 1
+        except OSError:
+            pass
+        else:
+            self._missed = 0
+            if touched != self._touched:
+                self._touched, self._unchanged = touched, 0
+        if self._missed > 1 or self._unchanged * self.lease.look > self.lease.expiry:
+            self.is_over.set()
+
+
+_KEPT = 1000  # ended batches that a worker remembers
+_watches: dict[Path, _Watch] = {}
+_lock = threading.Lock()
+
+
+def _watch(lease: Lease, *, is_worker: bool = False) -> _Watch:
+    with _lock:
+        if lease.path in _watches:
+            return _watches[lease.path]
+        while len(_watches) >= _KEPT:
+            del _watches[next(iter(_watches))]
+        watch = _watches[lease.path] = _Watch(lease)
+    if is_worker:
+        threading.Thread(target=watch.run, daemon=True, name="label-watch").start()
+    return watch
+
+
+def _forget() -> None:
+    global _lock  # noqa: PLW0603 - another thread may hold it, and is not in the fork
+    _watches.clear()
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

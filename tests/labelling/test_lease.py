@@ -1,0 +1,114 @@
+"""Workers know by a file whether their labels are wanted; they look seldom and forgive the file system."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ase_bmdal.labelling import lease as module
+from ase_bmdal.labelling.lease import HeldLease, Lease
+from tests.labelling.treacherous import wait_until
+
+NEVER = 1000.0
+
+
+@pytest.fixture
+def lease(tmp_path):
+    return Lease(path=tmp_path / "running", renewal=NEVER, look=NEVER, expiry=100 * NEVER)
+
+
+@pytest.fixture
+def watch(lease):
+    """That of a worker, which looks when the test tells it to."""
+    held = HeldLease(lease)
+    assert lease.why_unseen() == ""
+    yield module._watches[lease.path]
+    held.release()
+    assert not lease.is_wanted()
+
+
+def test_wanted_until_the_file_is_gone_for_two_looks(lease, watch):
+    lease.path.unlink()
+    watch._look()
+    assert lease.is_wanted()
+    watch._look()
+    assert not lease.is_wanted()
+
+
+def test_one_miss_is_forgiven(lease, watch):
+    content = lease.path.read_bytes()
+    for _ in range(3):
+        lease.path.unlink()
+        watch._look()
+        lease.path.write_bytes(content)
+        watch._look()
+    assert lease.is_wanted()
+
+
+def test_errors_of_the_file_system_are_forgiven(lease, watch, monkeypatch):
+    def fail(*args, **others):
+        raise OSError(116, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", fail)
+        for _ in range(10):
+            watch._look()
+    watch._look()
+    assert lease.is_wanted()
+
+
+def test_gone_with_the_driver(tmp_path):
+    lease = Lease(path=tmp_path / "running", look=NEVER, expiry=2.5 * NEVER)
+    lease.path.touch()
+    lease.why_unseen()
+    watch = module._watches[lease.path]
+    for _ in range(3):
+        watch._look()
+    os.utime(lease.path, ns=(1, 1))  # clocks of file servers may show anything
+    for _ in range(3):
+        watch._look()
+        assert lease.is_wanted()
+    watch._look()
+    assert not lease.is_wanted()
+
+
+def test_to_ask_is_to_look_at_no_file(lease, watch, monkeypatch):
+    monkeypatch.setattr(Path, "open", None)
+    monkeypatch.setattr(Path, "stat", None)
+    monkeypatch.setattr(os, "stat", None)
+    assert all(lease.is_wanted() and not lease.why_unseen() for _ in range(100))
+
+
+def test_the_driver_renews_it(tmp_path):
+    held = HeldLease(Lease(path=tmp_path / "running", renewal=0.01))
+    touched = held.lease.path.stat().st_mtime_ns
+    wait_until(lambda: held.lease.path.stat().st_mtime_ns != touched)
+    held.release()
+    assert not held.lease.path.exists()
+    held.release()
+
+
+def test_a_worker_looks_by_itself(tmp_path):
+    lease = Lease(path=tmp_path / "running", look=0.01)
+    lease.path.touch()
+    assert lease.why_unseen() == ""
+    assert lease.is_wanted()
+    lease.path.unlink()
+    wait_until(lambda: not lease.is_wanted())
+
+
+def test_what_is_not_there_is_looked_for_again_before_it_is_said(tmp_path, monkeypatch):
+    lease = Lease(path=tmp_path / "late" / "running", look=NEVER)
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == module.FIRST_LOOKS - 1:
+            lease.path.parent.mkdir(exist_ok=True)
+            lease.path.touch()
+
+    monkeypatch.setattr(module.time, "sleep", pause)
+    assert lease.why_unseen() == ""
+    pauses.clear()
+    assert Lease(path=tmp_path / "never" / "running").why_unseen() == "No such file or directory"
+    assert len(pauses) == module.FIRST_LOOKS - 1
