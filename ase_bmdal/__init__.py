@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
     from ase_bmdal.features.gradient_features import gradient_features
     from ase_bmdal.labelling.settings import LabellingSettings
+    from ase_bmdal.learner.loading import load_model
     from ase_bmdal.learner.settings import Convergence, FirstContact, Promotion, Retraining
-    from ase_bmdal.potential.files import load_model
     from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
     from ase_bmdal.potential.training import train
     from ase_bmdal.selection import select
@@ -26,7 +26,7 @@ _HOME = {
     "OnTheFlyCalculator": "calculator.on_the_fly",
     "GMNNCalculator": "calculator.gmnn",
     "train": "potential.training",
-    "load_model": "potential.files",
+    "load_model": "learner.loading",
     "gradient_features": "features.gradient_features",
     "select": "selection",
     "COMBINATIONS": "acquisition.combination",
