@@ -89,9 +89,7 @@ def going_on(
     differences = np.array([labels[index].energy for index in some]) - predicted
     counts = composition([structures[index] for index in some], same.elements)
     moved = same.atomic_energies + np.linalg.lstsq(counts, differences, rcond=None)[0]
-    at_their_zero = GMNN(
-        same.settings, same.elements, same.parameters, moved, same.energy_scale, same.inputs
-    )
+    at_their_zero = GMNN(same.settings, same.elements, same.parameters, moved, same.energy_scale, same.inputs)
     return rebase(at_their_zero, reference, fresh)
 
 
