@@ -37,8 +37,8 @@ if TYPE_CHECKING:
         Round,
         SimulationEnded,
     )
+    from ase_bmdal.learner.loading import load_model
     from ase_bmdal.learner.settings import Convergence, FirstContact, Promotion, Retraining
-    from ase_bmdal.potential.files import load_model
     from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
     from ase_bmdal.potential.training import train
     from ase_bmdal.selection import select
@@ -49,7 +49,7 @@ _HOME = {
     "OnTheFlyCalculator": "calculator.on_the_fly",
     "GMNNCalculator": "calculator.gmnn",
     "train": "potential.training",
-    "load_model": "potential.files",
+    "load_model": "learner.loading",
     "gradient_features": "features.gradient_features",
     "select": "selection",
     "COMBINATIONS": "acquisition.combination",

@@ -41,7 +41,7 @@ class Combination:
 
     def __post_init__(self) -> None:
         if str(self) not in COMBINATIONS:
-            raise ValueError(f"combination: expected one of {', '.join(COMBINATIONS)}; got {str(self)!r}")
+            raise ValueError(_unknown(str(self)))
 
     @classmethod
     def parse(cls, name: str) -> Self:
@@ -63,7 +63,10 @@ class Combination:
             If the paper does not have this combination.
         """
         method, _, kernel = "".join(name.split()).upper().partition("+")
-        return cls(method, kernel)
+        try:
+            return cls(method, kernel)
+        except ValueError:
+            raise ValueError(_unknown(name)) from None
 
     def __str__(self) -> str:
         return f"{self.method} + {self.kernel}"
@@ -89,6 +92,10 @@ class Combination:
     def needs_labels(self) -> bool:
         """Whether the pool has to be labelled already: offline benchmarks only."""
         return self.kernel.startswith("AE")
+
+
+def _unknown(name: str) -> str:
+    return f"combination: expected one of {', '.join(COMBINATIONS)}; got {name!r}"
 
 
 def pick(

@@ -111,24 +111,26 @@ def _read_by_ase(path: Path) -> Frames:
 def _read_archive(path: Path, labels: str | None) -> Frames:
     try:
         archive = np.load(path, allow_pickle=False)
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"expected a NumPy archive, got {error!r}") from error
+    except (zipfile.BadZipFile, EOFError, ValueError) as error:
+        raise ValueError("expected a NumPy archive (.npz), got something else, or half of one") from error
     with archive:
         layout = next((each for each in LAYOUTS if {each.numbers, each.positions} <= set(archive)), None)
         if layout is None:
             expected = " or ".join(f"{each.numbers}, {each.positions}" for each in LAYOUTS)
             raise ValueError(f"expected arrays named {expected}, got {', '.join(archive)}")
         names = _label_names(archive, layout, labels)
-        positions = np.asarray(_finite(layout.positions, archive[layout.positions]))
+        positions = np.asarray(_finite(layout.positions, _entry(archive, layout.positions)))
         ragged = "n_atoms" in archive
         if not ragged and (positions.ndim != 3 or positions.shape[2] != 3):
             raise ValueError(f"{layout.positions}: expected shape [n, n_atoms, 3], got {positions.shape}")
-        sizes = archive["n_atoms"].astype(int) if ragged else np.full(len(positions), positions.shape[1])
-        numbers = archive[layout.numbers].astype(np.uint8)
+        sizes = (
+            _entry(archive, "n_atoms").astype(int) if ragged else np.full(len(positions), positions.shape[1])
+        )
+        numbers = _entry(archive, layout.numbers).astype(np.uint8)
         numbers = numbers if ragged else np.tile(numbers, len(positions))
         unit = _unit(archive, layout)
-        arrays = {name: _finite(name, archive[name]) * unit for name in names}
-        cells = archive["cell"].astype(float) if "cell" in archive else None
+        arrays = {name: _finite(name, _entry(archive, name)) * unit for name in names}
+        cells = _entry(archive, "cell").astype(float) if "cell" in archive else None
     return _checked(layout, names, sizes, numbers, positions, arrays, cells)
 
 
@@ -154,7 +156,7 @@ def _label_names(archive: Mapping[str, Any], layout: Layout, labels: str | None)
 def _unit(archive: Mapping[str, Any], layout: Layout) -> float:
     if layout is not MD17 or "e_unit" not in archive:
         return layout.unit
-    name = archive["e_unit"].item()
+    name = _entry(archive, "e_unit").item()
     name = name.decode() if isinstance(name, bytes) else str(name)
     if name not in ENERGY_UNITS:
         raise ValueError(f"e_unit: expected {' or '.join(ENERGY_UNITS)}, got {name}")
@@ -190,6 +192,14 @@ def _checked(
         forces=arrays[names[1]].reshape(-1, 3) if len(names) == 2 else None,
         cells=cells,
     )
+
+
+def _entry(archive: Mapping[str, Any], name: str) -> Any:
+    """One array; NumPy reads those of numbers and of texts only."""
+    try:
+        return archive[name]
+    except ValueError as error:
+        raise ValueError(f"{name}: expected an array of numbers, got one of Python objects") from error
 
 
 def _finite(name: str, array: Any) -> NDArray[Any]:

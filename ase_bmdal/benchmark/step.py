@@ -88,6 +88,7 @@ class Task:
             architecture=self.settings.architecture,
             training=how,
             on_epoch=on_epoch,
+            name_outliers=False,
         )
 
 

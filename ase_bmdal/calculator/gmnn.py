@@ -7,9 +7,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from ase_bmdal.calculator.results import PROPERTIES, changes_between, results_of
-from ase_bmdal.common.errors import ModelError
-from ase_bmdal.learner.folder import last_model
-from ase_bmdal.potential.files import load_model
+from ase_bmdal.learner.loading import load_model
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.moving import SKIN, MovingStructure
 from ase_bmdal.potential.settings import Precision
@@ -46,7 +44,7 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
         self, model: str | Path | Potential, *, skin: float = SKIN, dtype: Precision | None = None
     ) -> None:
         super().__init__()
-        found = find_model(Path(model)) if isinstance(model, str | Path) else model
+        found = load_model(model) if isinstance(model, str | Path) else model
         self.model = found.with_dtype(dtype) if dtype else found
         self._moving = MovingStructure(skin)
 
@@ -79,19 +77,3 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or another process needs: all but the neighbours of the last structure."""
         return {**self.__dict__, "_moving": self._moving.empty()}
-
-
-def find_model(path: Path) -> Potential:
-    """Read a model file, or the newest potential of a run folder.
-
-    Raises
-    ------
-    ModelError
-        If there is none.
-    """
-    if not path.is_dir():
-        return load_model(path)
-    newest = last_model(path)
-    if newest is None:
-        raise ModelError(f"expected a run folder with a trained potential, found none in {path}")
-    return load_model(newest)

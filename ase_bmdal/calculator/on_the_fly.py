@@ -1,6 +1,6 @@
 """The calculator that learns while a simulation runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,6 @@ from ase_bmdal.acquisition.trust import Trigger, Trust, Verdict
 from ase_bmdal.calculator.bias import Bias
 from ase_bmdal.calculator.console import on_standard_error
 from ase_bmdal.calculator.deadline import Deadline, explained
-from ase_bmdal.calculator.gmnn import find_model
 from ase_bmdal.calculator.results import PROPERTIES, UNBIASED, changes_between, results_of
 from ase_bmdal.calculator.rewind import Guard, guard
 from ase_bmdal.calculator.snapshot import calculators
@@ -24,12 +23,14 @@ from ase_bmdal.labelling.checks import refusal_before
 from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.learner.events import Listener
 from ase_bmdal.learner.learner import Learner
+from ase_bmdal.learner.loading import load_model
 from ase_bmdal.learner.settings import Convergence, FirstContact, LearnerSettings, Retraining
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.moving import MovingStructure
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
 from ase_bmdal.potential.training import architecture_for
 from ase_bmdal.structures.bare import bare_copy
+from ase_bmdal.structures.dialects import LabelKeys
 
 BIASED = ("energy", "forces", "stress")
 GO_BACK = "Instead of dynamics.run(steps), calc.run(dynamics, steps) goes back to the last trusted state"
@@ -67,7 +68,13 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         A frame on which the force error of an atom may exceed this bound, eV/Å, starts a round at once; None lets the
         run find its own.
     initial
-        Structures to learn from first, labelled or not; None lets first contact make them from the first frame.
+        Structures to learn from first, labelled or not; None lets first contact make them from the first frame. Results
+        of one of our potentials, or of a calculator that is known not to be the reference, are no labels.
+    energy_key, forces_key, stress_key
+        Names of their labels, where they are none of the known ones (``energy``, ``REF_forces``, ``dft_virial`` ...).
+    atomic_energies
+        Energy of a free atom of each element, eV, such as ``{"H": -13.6}``: decides what the labels leave open, as how
+        the energy of one composition is split among its elements. Isolated atoms among the labels say the same.
     model
         Trained potential to begin with: the object, its file, or a run folder.
     epochs
@@ -115,6 +122,10 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         bias: float = 0.0,
         force_tolerance: float | None = None,
         initial: Sequence[Atoms] | None = None,
+        energy_key: str | None = None,
+        forces_key: str | None = None,
+        stress_key: str | None = None,
+        atomic_energies: Mapping[str, float] | None = None,
         model: str | Path | Potential | None = None,
         epochs: int | None = None,
         executor: Any = "local",
@@ -134,7 +145,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._pool = Pool(pool_size, pool_interval, first=2 * batch_size)
-        potential = find_model(Path(model)) if isinstance(model, str | Path) else model
+        potential = load_model(model) if isinstance(model, str | Path) else model
         how, limits = training or TrainingSettings(), labelling or LabellingSettings()
         trust = trust or Trust()
         self._bias, self._deadline = Bias(bias), Deadline(max_wall_time)
@@ -144,6 +155,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             max_labels=max_labels,
             max_rounds=max_rounds,
             seed=seed,
+            atomic_energies=None if atomic_energies is None else dict(atomic_energies),
             architecture=architecture_for(cutoff, architecture, potential),
             training=how if epochs is None else replace(how, epochs=epochs),
             retraining=retraining or Retraining(),
@@ -162,6 +174,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             executor=executor,
             labelling=limits if label_timeout is None else replace(limits, timeout=label_timeout),
             initial=initial,
+            keys=LabelKeys(energy_key, forces_key, stress_key),
             model=potential,
             on_event=on_event or on_standard_error(),
         )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+    from ase_bmdal.structures.labels import Label
 
 
 def read_structures(path: str) -> list[Atoms]:
@@ -32,22 +35,86 @@ def read_structures(path: str) -> list[Atoms]:
     return frames
 
 
-def read_labelled(path: str) -> list[Atoms]:
-    """The same, of a file in which every structure has an energy.
+def add_keys_to(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the labels of a file."""
+    for name, example in (("energy", "dft_energy"), ("forces", "dft_forces"), ("stress", "dft_virial")):
+        parser.add_argument(
+            f"--{name}-key",
+            metavar="NAME",
+            help=f"where DATA has its {'energies' if name == 'energy' else name}, such as {example} "
+            "(default: the known names)",
+        )
+
+
+def keys_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The names that were given, as the arguments of functions are called."""
+    return {name: getattr(arguments, name) for name in ("energy_key", "forces_key", "stress_key")}
+
+
+def read_labelled(path: str, arguments: argparse.Namespace) -> tuple[list[Atoms], list[Label]]:
+    """All structures of a file in which every one has an energy, and their labels.
+
+    Parameters
+    ----------
+    path
+        Anything `ase.io.read` understands.
+    arguments
+        Hold the names of the labels.
+
+    Raises
+    ------
+    OSError
+        As `read_structures`.
+    ValueError
+        As `read_structures`, or if a structure has no label, or more than one.
+    """
+    from ase_bmdal.structures.dialects import LabelKeys
+    from ase_bmdal.structures.labels import labels_of
+
+    frames = read_structures(path)
+    keys = LabelKeys(arguments.energy_key, arguments.forces_key, arguments.stress_key)
+    try:
+        return frames, labels_of(frames, keys)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def expect_writable(path: str) -> None:
+    """Refuse a file that structures cannot be written to, before anything is computed.
 
     Raises
     ------
     ValueError
-        As `read_structures`, or if a structure has no energy.
+        If the name says no format, or none that ASE writes several structures in.
     """
-    from ase_bmdal.structures.labels import labels_of
+    from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
 
-    frames = read_structures(path)
     try:
-        labels_of(frames)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    return frames
+        found = get_ioformat(filetype(path, read=False))
+    except UnknownFileTypeError:
+        found = None
+    if found is None or not found.can_write or found.single:
+        raise ValueError(
+            f"{path}: expected the name of a file for structures, such as chosen.xyz or chosen.traj"
+        )
+
+
+def write_structures(path: str, structures: list[Atoms]) -> None:
+    """Write structures, with all that they hold, in the format that the name of the file says.
+
+    Raises
+    ------
+    OSError, ValueError
+        If they cannot be written.
+    """
+    from ase.io import write
+
+    try:
+        write(path, structures)
+    except OSError:
+        raise
+    except Exception as error:  # each format of ASE has exceptions of its own
+        raise ValueError(f"{path}: cannot write the structures: {error!r}") from error
 
 
 def require(*packages: str) -> None:

@@ -95,8 +95,8 @@ def learn(arguments: argparse.Namespace) -> Potential:
     """Run the simulation that learns; gives its last potential."""
     load_potential()
     from ase_bmdal.calculator.console import Console
-    from ase_bmdal.calculator.gmnn import find_model
     from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
+    from ase_bmdal.learner.loading import load_model
 
     with OnTheFlyCalculator(
         reference,
@@ -111,7 +111,7 @@ def learn(arguments: argparse.Namespace) -> Potential:
         on_event=Console(sys.stdout),
     ) as calculator:
         calculator.run(dynamics(calculator, arguments.seed, "demo"), arguments.steps)
-    return find_model(arguments.directory)
+    return load_model(arguments.directory)
 
 
 def dynamics(calculator: Any, seed: int, name: str) -> Any:

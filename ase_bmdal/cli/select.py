@@ -1,13 +1,22 @@
 """``ase-bmdal select``: which structures of a pool to label next."""
 
+from __future__ import annotations
+
 import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ase_bmdal.cli.data import read_structures
+from ase_bmdal.cli.data import (
+    add_keys_to,
+    expect_writable,
+    read_labelled,
+    read_structures,
+    write_structures,
+)
 from ase_bmdal.cli.quiet import load_potential
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 def add_to(commands: Any) -> None:
@@ -17,9 +26,13 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--train", required=True, metavar="DATA", help="structures the model was trained on")
     parser.add_argument("--pool", required=True, metavar="DATA", help="structures to choose from")
     parser.add_argument(
-        "--method", default="LCMD + FEAT(RP)", help="combination of the paper (default: %(default)s)"
+        "--selection", default="LCMD + FEAT(RP)", help="combination of the paper (default: %(default)s)"
     )
     parser.add_argument("--n", type=int, required=True, help="how many to choose")
+    add_keys_to(parser)
+    parser.add_argument(
+        "--out", metavar="FILE", help="write the chosen structures to it, in the format that its name says"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of random projections (default: %(default)s)")
     parser.set_defaults(run=run)
 
@@ -28,29 +41,30 @@ def run(arguments: argparse.Namespace) -> None:
     """Print places in the pool, counted from 0, in the order chosen."""
     from ase_bmdal.acquisition.combination import Combination
 
-    combination = Combination.parse(arguments.method)
+    combination = Combination.parse(arguments.selection)
+    if arguments.out is not None:
+        expect_writable(arguments.out)
     train, pool = read_structures(arguments.train), read_structures(arguments.pool)
     if not 1 <= arguments.n <= len(pool):
         raise ValueError(f"--n: expected 1 to {len(pool)}, the size of the pool, got {arguments.n}")
-    if combination.needs_labels:
-        _expect_labels(pool, arguments)
+    labelled = _labelled(arguments) if combination.needs_labels else pool
     load_potential()
     from ase_bmdal.acquisition.candidates import candidates
-    from ase_bmdal.calculator.gmnn import find_model
+    from ase_bmdal.learner.loading import load_model
 
-    model = find_model(Path(arguments.model))
-    picks = candidates(combination, model, pool, train, seed=arguments.seed, draw=0).pick(arguments.n)
-    print(*picks, sep="\n")
+    model = load_model(arguments.model)
+    picks = candidates(combination, model, labelled, train, seed=arguments.seed, draw=0).pick(arguments.n)
+    print(*picks, sep="\n", flush=True)
+    if arguments.out is not None:
+        write_structures(arguments.out, [pool[index] for index in picks])
     if len(picks) < arguments.n:
         print(f"ase-bmdal: only {len(picks)} structures of the pool differ", file=sys.stderr)
 
 
-def _expect_labels(pool: Sequence[Any], arguments: argparse.Namespace) -> None:
-    from ase_bmdal.structures.labels import has_label
-
-    for index, atoms in enumerate(pool):
-        if not has_label(atoms):
-            raise ValueError(
-                f"{arguments.method} compares with labels: expected them on the whole pool, "
-                f"{arguments.pool} has none on structure {index}"
-            )
+def _labelled(arguments: argparse.Namespace) -> list[Atoms]:
+    """The pool of a combination that compares with labels."""
+    try:
+        frames, labels = read_labelled(arguments.pool, arguments)
+    except ValueError as error:
+        raise ValueError(f"{arguments.selection} compares with labels on the whole pool: {error}") from None
+    return [label.attach(atoms) for atoms, label in zip(frames, labels, strict=True)]

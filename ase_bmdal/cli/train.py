@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ase_bmdal.cli.data import read_labelled
+from ase_bmdal.cli.data import add_keys_to, keys_of, read_labelled
+from ase_bmdal.cli.errors import errors_text
 from ase_bmdal.cli.quiet import load_potential
 from ase_bmdal.common.terminal import StatusLines
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ase_bmdal.potential.fit import Epoch
+    from ase_bmdal.structures.labels import Label
 
 
 def add_to(commands: Any) -> None:
@@ -29,6 +31,13 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--cutoff", type=float, help="in Å (default: 5)")
     parser.add_argument("--epochs", type=int, help="how often each structure is used (default: 300)")
+    add_keys_to(parser)
+    parser.add_argument(
+        "--atomic-energies",
+        metavar="H=EV,C=EV",
+        type=atomic_energies,
+        help="energies of free atoms in eV, which decide what DATA leaves open",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
     parser.add_argument("--out", metavar="MODEL", type=Path, required=True, help="model file to write")
     parser.set_defaults(run=run)
@@ -38,37 +47,59 @@ def run(arguments: argparse.Namespace) -> None:
     """Train, write the model, print its errors."""
     if arguments.out.is_dir():
         raise ValueError(f"--out: expected the name of a file, got the folder {arguments.out}")
-    structures, valid = read_labelled(arguments.data), _valid(arguments.valid)
+    structures, labels = read_labelled(arguments.data, arguments)
+    valid, valid_labels = _valid(arguments)
     load_potential()
     from ase_bmdal.potential.training import split, train
-    from ase_bmdal.report.errors import errors_of
-    from ase_bmdal.report.tables import errors_table
-    from ase_bmdal.structures.labels import labels_of
+    from ase_bmdal.structures.labels import summary
 
-    train_set, valid_set = split(structures, valid, arguments.seed)
+    print(f"{arguments.data}: {summary(labels)}", flush=True)
     model = train(
-        train_set,
-        valid=valid_set or None,
+        structures,
+        valid=valid,
         cutoff=arguments.cutoff,
         epochs=arguments.epochs,
         seed=arguments.seed,
+        **keys_of(arguments),
+        atomic_energies=arguments.atomic_energies,
         on_epoch=Progress(sys.stderr),
     )
     model.save(arguments.out)
-    for name, frames in (("training", train_set), ("validation", valid_set)):
+    known = {
+        id(atoms): (label, place)
+        for frames, found in ((structures, labels), (valid, valid_labels))
+        if isinstance(frames, list)
+        for place, (atoms, label) in enumerate(zip(frames, found, strict=True))
+    }
+    for name, frames in zip(
+        ("training", "validation"), split(structures, valid, arguments.seed), strict=True
+    ):
         if frames:
-            errors = errors_of(model.predict(frames), labels_of(frames))
-            print(f"{len(frames)} {name} structures\n\n{errors_table(errors)}\n")
-    print(f"Model: {arguments.out}")
+            of_frames, places = zip(*(known[id(atoms)] for atoms in frames), strict=True)
+            print(f"\n{len(frames)} {name} structures\n\n{errors_text(model, frames, of_frames, places)}")
+    print(f"\nModel: {arguments.out}")
 
 
-def _valid(text: str | None) -> list[Atoms] | float | None:
-    if text is None:
-        return None
+def atomic_energies(text: str) -> dict[str, float]:
+    """Read ``H=-13.6,C=-1030``.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    pairs = (part.partition("=") for part in text.split(","))
+    return {symbol.strip(): float(energy) for symbol, _, energy in pairs}
+
+
+def _valid(arguments: argparse.Namespace) -> tuple[list[Atoms] | float | None, list[Label]]:
+    """What was said of validation, and the labels of it if it is a file."""
+    if arguments.valid is None:
+        return None, []
     try:
-        return float(text)
+        return float(arguments.valid), []
     except ValueError:
-        return read_labelled(text)
+        return read_labelled(arguments.valid, arguments)
 
 
 class Progress:

@@ -144,7 +144,8 @@ class LabelStore:
                 pairs = {"status": "pending", "round": int(round), "source": source}
                 data = {"prediction": dict(predictions[k]) if predictions else {}}
                 record = records[k] if records else None
-                ids.append(_write(database, bare_copy(atoms), pairs, data, record=record))
+                copy = bare_copy(atoms, with_weights=record is not None)
+                ids.append(_write(database, copy, pairs, data, record=record))
         return ids
 
     def finish(self, id: int, record: LabelRecord) -> None:

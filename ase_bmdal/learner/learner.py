@@ -23,14 +23,17 @@ from ase_bmdal.learner.budget import converged, labels_left, spent
 from ase_bmdal.learner.events import LearningEnded, Listener, Reporter, Rewound, Round, SimulationEnded
 from ase_bmdal.learner.first_contact import first_structures
 from ase_bmdal.learner.folder import RunFolder
+from ase_bmdal.learner.initial import prepared
 from ase_bmdal.learner.labels import Labels, errors_before_training
 from ase_bmdal.learner.models import Models
 from ase_bmdal.learner.origin import check_origin, origin_of
 from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.learner.trust import comparable, observed_coverage, own_tolerance, predictions
 from ase_bmdal.potential.gmnn import Potential
-from ase_bmdal.structures.labels import Label, has_label, labels_of
+from ase_bmdal.structures.dialects import LabelKeys
+from ase_bmdal.structures.labels import KNOWN, Label, has_label, label_of
 from ase_bmdal.structures.neighbours import check_geometry
+from ase_bmdal.structures.outliers import outliers
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +59,10 @@ class Learner:
     labelling
         Limits on a reference calculation.
     initial
-        Structures to begin with, labelled or not, instead of first contact.
+        Structures to begin with, labelled or not, instead of first contact. Results of our own potentials, or of a
+        calculator that is known not to be the reference, are no labels.
+    keys
+        Names of their labels, where they are none of the known ones.
     model
         Trained potential to begin with, of the architecture that the settings ask for.
     on_event
@@ -86,6 +92,7 @@ class Learner:
         executor: Any = "local",
         labelling: LabellingSettings | None = None,
         initial: Sequence[Atoms] | None = None,
+        keys: LabelKeys = KNOWN,
         model: Potential | None = None,
         on_event: Listener | None = None,
     ) -> None:
@@ -94,7 +101,7 @@ class Learner:
         self.limits = labelling or LabellingSettings()
         self.lock = threading.RLock()
         self._reference, self._report = reference, Reporter(on_event)
-        self._initial = None if initial is None else _checked(initial)
+        self._initial = None if initial is None else prepared(initial, keys, reference)
         scratch = Path(directory) / "scratch"
         self._labeller = Labeller(reference, scratch=scratch, executor=executor, settings=self.limits)
         finalize(self, self._labeller.close).atexit = False  # an exit kills the processes by itself
@@ -346,7 +353,7 @@ class Learner:
 
     def _within_budget(self, structures: Sequence[Atoms]) -> tuple[list[Atoms], list[Label | None]]:
         """Structures with their labels; of those without, as many as may be labelled."""
-        known = [labels_of([atoms])[0] if has_label(atoms) else None for atoms in structures]
+        known = [label_of(atoms) if has_label(atoms) else None for atoms in structures]
         left = labels_left(self.settings, self._labels)
         if left is None:
             return list(structures), known
@@ -392,6 +399,7 @@ class Learner:
 
     def _train(self, number: int, pool: int, why: str, frames: Sequence[Atoms] = ()) -> None:
         reason = self._see_if_it_ends()
+        self._name_outliers(number)
         with self._timing("train"):
             if self.settings.trust.enabled and self.model is None:
                 self._labels.predict(self._models.rehearse(self._labels.done, number))
@@ -403,6 +411,14 @@ class Learner:
         self._report(report)
         if reason:
             self._report(LearningEnded(reason, report.labels, number, report.force_mae, report.coverage))
+
+    def _name_outliers(self, number: int) -> None:
+        """Say which labels of a round are far from their like: a calculation may fail in silence."""
+        rows = self._labels.done
+        found = outliers([row.atoms for row in rows], [label_of(row.atoms) for row in rows])
+        for place, text in found.items():
+            if rows[place].round == number:
+                log.warning("label %d: %s", rows[place].id, text)
 
     def _summary(self, number: int, pool: int, why: str) -> Round:
         rows = self._labels.of_round(number)
@@ -453,22 +469,6 @@ def _close_earlier(directory: Path) -> None:
         earlier.close(TAKEN_OVER)
     finally:
         earlier.lock.release()
-
-
-def _checked(initial: Sequence[Atoms]) -> list[Atoms]:
-    structures = list(initial)
-    if not structures:
-        raise ValueError("initial: expected at least one structure, got none")
-    for index, atoms in enumerate(structures):
-        try:
-            check_geometry(atoms)
-            if has_label(atoms):
-                labels_of([atoms])
-        except ValueError as error:
-            raise ValueError(
-                f"initial structure {index}: {str(error).removeprefix('structure 0: ')}"
-            ) from None
-    return structures
 
 
 def _refuse_other_committee(settings: LearnerSettings, model: Potential | None) -> None:

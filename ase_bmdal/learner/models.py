@@ -151,6 +151,8 @@ class Models:
             n_models=settings.combination.n_models,
             architecture=settings.architecture,
             training=how,
+            atomic_energies=settings.atomic_energies,
+            name_outliers=False,
             on_epoch=lambda epoch: self._report_epoch(number, epoch),
         )
 
@@ -175,6 +177,8 @@ class Models:
             n_models=settings.combination.n_models,
             architecture=settings.architecture,
             training=settings.training,
+            atomic_energies=settings.atomic_energies,
+            name_outliers=False,
             on_epoch=lambda epoch: self._report_epoch(number, epoch),
         )
         model = model.with_uncertainty(fit_uncertainty(model, known, settings.trust))

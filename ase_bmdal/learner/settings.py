@@ -9,6 +9,7 @@ from ase_bmdal.acquisition.combination import Combination
 from ase_bmdal.acquisition.trust import Trust
 from ase_bmdal.common.settings import settings
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
+from ase_bmdal.structures.free_atoms import by_number
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0.0)]
@@ -119,6 +120,8 @@ class LearnerSettings:
         Learning ends when there are so many labels or rounds, whichever comes first; None for no limit.
     seed
         Of all random numbers.
+    atomic_energies
+        Energy of a free atom of each element, eV, which decides what the labels leave open; None for no such knowledge.
     architecture, training, retraining, first_contact, convergence, trust
         See there; `training` is what a network trained from scratch gets.
     """
@@ -128,6 +131,7 @@ class LearnerSettings:
     max_labels: AtLeastOne | None = None
     max_rounds: Annotated[int, Field(ge=0)] | None = None
     seed: int = 0
+    atomic_energies: dict[str, float] | None = None
     architecture: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     retraining: Retraining = Retraining()
@@ -136,7 +140,8 @@ class LearnerSettings:
     trust: Trust = Trust()
 
     def __post_init__(self) -> None:
-        """Refuse combinations that cannot be used while a simulation runs."""
+        """Refuse what names no element, and combinations that cannot be used while a simulation runs."""
+        by_number(self.atomic_energies)
         if self.combination.needs_labels:
             raise ValueError(
                 f"selection: {self.combination} compares with labels on the whole pool, which a running simulation "

@@ -51,7 +51,7 @@ def comparable(rows: Sequence[StoredLabel], n_models: int) -> list[StoredLabel]:
 
 def as_data(label: Label, raw: Raw, uncertainty: Uncertainty | None) -> dict[str, Any]:
     """A prediction as the label store keeps it, with its raw uncertainty and, if they are known, its bounds."""
-    data = {name: value for name, value in vars(label).items() if value is not None}
+    data = label.values
     if np.isfinite(raw.energy):
         data |= {"raw_forces": raw.atoms, "raw_energy": raw.energy}
     if uncertainty and uncertainty.is_calibrated:

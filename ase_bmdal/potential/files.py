@@ -62,27 +62,24 @@ def save_model(path: Path, model: Potential, notes: dict[str, Any] | None = None
     write_atomically(path, buffer.getvalue())
 
 
-def load_model(path: Path) -> Potential:
-    """Read a model.
+def read_model(path: Path) -> tuple[Potential, dict[str, Any]]:
+    """Read a model and the notes kept with it.
 
     Raises
     ------
     ModelError
         If there is no such file, it is not a model, or a newer version wrote it.
     """
-    return read_model(path)[0]
-
-
-def read_model(path: Path) -> tuple[Potential, dict[str, Any]]:
-    """Read a model and the notes kept with it; raises as `load_model`."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = dict(file)
         header = json.loads(str(arrays["header"]))
     except FileNotFoundError:
         raise ModelError(f"expected a model file, found nothing at {path}") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except OSError as error:
         raise ModelError(f"expected a model file at {path}, could not read it: {error}") from error
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ModelError(f"expected a model file of ase_bmdal at {path}, it is none or damaged") from error
     if header.get("format", FORMAT + 1) > FORMAT:
         raise ModelError(
             f"{path} was written by a newer version of ase_bmdal (format {header.get('format')})"

@@ -46,7 +46,7 @@ def assemble_targets(
         One per structure; energies are those the network has to give.
     how
         Weights of the loss. The force term of a structure is `lambda_F / (3 N_at) sum |dF|²` with
-        `lambda_F = force_weight · N_at`, so that every atom counts `force_weight / 3`.
+        `lambda_F = force_weight · N_at`, so that every atom counts `force_weight / 3`. Times those of the labels.
     shape
         Padded size.
     dtype
@@ -59,12 +59,14 @@ def assemble_targets(
     start = 0
     for index, (geometry, label) in enumerate(zip(geometries, labels, strict=True)):
         rows = slice(start, start + len(geometry))
-        targets.energies[index], targets.energy_weights[index] = label.energy, how.energy_weight
+        for_energy, for_forces, for_stress = label.weights
+        targets.energies[index], targets.energy_weights[index] = label.energy, for_energy * how.energy_weight
         if label.forces is not None:
-            targets.forces[rows], targets.force_weights[rows] = label.forces, how.force_weight / 3
+            targets.forces[rows] = label.forces
+            targets.force_weights[rows] = for_forces * how.force_weight / 3
         if label.stress is not None:
             targets.virials[index] = geometry.volume * voigt_6_to_full_3x3_stress(label.stress)
-            targets.virial_weights[index] = how.stress_weight
+            targets.virial_weights[index] = for_stress * how.stress_weight
         start = rows.stop
     return targets
 

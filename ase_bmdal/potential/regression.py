@@ -36,7 +36,7 @@ class Reference:
 
     def of(self, atoms: Atoms) -> float:
         """Energy of the free atoms of a structure, eV."""
-        return float(_composition([atoms], self.elements)[0] @ self.atomic_energies)
+        return float(composition([atoms], self.elements)[0] @ self.atomic_energies)
 
 
 def fit_reference(
@@ -44,8 +44,10 @@ def fit_reference(
     energies: Sequence[float],
     known_elements: Sequence[int] = (),
     force_scale: float | None = None,
+    free_atoms: Mapping[int, float] | None = None,
+    near: Mapping[int, float] | None = None,
 ) -> Reference:
-    """Linear regression of the energies per atom on the composition, least squares of least norm, in float64.
+    """Linear regression of the energies per atom on the composition, least squares of least change, in float64.
 
     The solution stays finite when all structures have one composition. Energies per atom, since a large cell has no
     more to say of the energy of an atom than a small one. The unit `c` must be of the size of what the network is to
@@ -62,12 +64,21 @@ def fit_reference(
     force_scale
         `c`, if forces tell it (`TrainingSettings.force_length`), eV; None takes the root-mean-square residual per atom,
         but not below 0.01 eV, so that a few equal energies do not switch the network off.
+    free_atoms
+        Energies, eV, by atomic number, of elements that are not regressed.
+    near
+        Energies, eV, by atomic number, from which the regression departs no further than it must; else zero. They
+        decide how the energy of one composition is split among its elements.
     """
     elements = tuple(sorted({int(z) for atoms in structures for z in atoms.numbers} | set(known_elements)))
-    counts = _composition(structures, elements)
+    counts = composition(structures, elements)
     n_atoms = counts.sum(axis=1)
     targets, concentrations = np.asarray(energies, np.float64) / n_atoms, counts / n_atoms[:, None]
-    atomic_energies = np.asarray(np.linalg.lstsq(concentrations, targets, rcond=None)[0], np.float64)
+    fixed, begin = free_atoms or {}, {**(near or {}), **(free_atoms or {})}
+    atomic_energies = np.array([begin.get(element, 0.0) for element in elements])
+    open_to = [element not in fixed for element in elements]
+    remainder = targets - concentrations @ atomic_energies
+    atomic_energies[open_to] += np.linalg.lstsq(concentrations[:, open_to], remainder, rcond=None)[0]
     residuals = targets - concentrations @ atomic_energies
     scale = max(SMALLEST_SCALE, float(np.sqrt(np.mean(residuals**2))))
     return Reference(elements, atomic_energies, force_scale or scale)
@@ -134,5 +145,6 @@ def rebase(model: GMNN, reference: Reference, fresh: Mapping[str, NDArray[np.flo
     )
 
 
-def _composition(structures: Sequence[Atoms], elements: Sequence[int]) -> NDArray[np.float64]:
+def composition(structures: Sequence[Atoms], elements: Sequence[int]) -> NDArray[np.float64]:
+    """Number of atoms of each element in each structure, [n_structures, n_elements]."""
     return np.array([[np.count_nonzero(atoms.numbers == z) for z in elements] for atoms in structures], float)

@@ -1,6 +1,7 @@
 """Training on labelled structures, from scratch or going on from a model."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ase import Atoms
@@ -10,10 +11,15 @@ from ase_bmdal.potential.dataset import Dataset
 from ase_bmdal.potential.fit import OnEpoch, fit
 from ase_bmdal.potential.gmnn import GMNN, Committee, Potential
 from ase_bmdal.potential.network import initial_parameters
-from ase_bmdal.potential.regression import first_model, fit_reference, rebase, scale_of_forces
-from ase_bmdal.potential.repulsion import repulsion_energy
+from ase_bmdal.potential.regression import first_model
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
-from ase_bmdal.structures.labels import labels_of
+from ase_bmdal.potential.zero import going_on, reference_for
+from ase_bmdal.structures.dialects import LabelKeys
+from ase_bmdal.structures.free_atoms import with_weight_on_isolated
+from ase_bmdal.structures.labels import labels_of, level_of, summary
+from ase_bmdal.structures.outliers import outliers, worst
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -25,9 +31,14 @@ def train(
     seed: int = 0,
     model: Potential | None = None,
     n_models: int | None = None,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    stress_key: str | None = None,
+    atomic_energies: Mapping[str, float] | None = None,
     architecture: ModelSettings | None = None,
     training: TrainingSettings | None = None,
     on_epoch: OnEpoch | None = None,
+    name_outliers: bool = True,
 ) -> Potential:
     """Train a potential on labelled structures (paper, section 2.2).
 
@@ -35,7 +46,8 @@ def train(
     ----------
     structures
         Labelled with energies, and forces and stresses where there are any. Sizes, elements, molecules and crystals
-        may be mixed.
+        may be mixed. ``config_weight``, ``energy_weight``, ``force_weight`` and ``stress_weight`` in their ``info``
+        multiply the weights of the loss.
     valid
         Labelled structures that choose the best epoch and are not trained on, or the fraction of `structures` to
         hold out for that. None trains on everything and keeps the last epoch.
@@ -47,13 +59,21 @@ def train(
         Same seed, same machine, same potential.
     model
         Potential to go on from, instead of random weights. Its architecture is kept; elements it does not know are
-        added.
+        added. It may have been trained on another level of theory: its zero of energy becomes that of the labels.
     n_models
         Number of networks; more than one makes a `Committee`.
+    energy_key, forces_key, stress_key
+        Names of the labels, where they are none of the known ones (``energy``, ``REF_forces``, ``dft_virial`` ...).
+    atomic_energies
+        Energy of a free atom of each element, eV, such as ``{"H": -13.6}``: decides what the labels leave open, as how
+        the energy of one composition is split among its elements. Isolated atoms among the labels say the same.
     architecture, training
         Further settings.
     on_epoch
         Called after every epoch.
+    name_outliers
+        Whether labels far from their like are logged as warnings, and what was found, with the largest errors after
+        training, as information.
 
     Raises
     ------
@@ -68,23 +88,44 @@ def train(
     starts: Sequence[GMNN | None] = model.members if model else [None] * (n_models or 1)
     if n_models not in (None, len(starts)):
         raise ValueError(f"expected a model of {n_models} networks to go on from, got one of {len(starts)}")
-    train_set, valid_set = split(structures, valid, seed)
-    labels = labels_of(train_set)
-    known = model.elements if model else ()
-    pairs = zip(train_set, labels, strict=True)
-    energies = [label.energy - repulsion_energy(atoms, settings) for atoms, label in pairs]
-    reference = fit_reference(train_set, energies, known, scale_of_forces(labels, how.force_length))
-    data = Dataset(train_set, labels, reference, settings, how)
-    held_out = Dataset(valid_set, labels_of(valid_set), reference, settings, how) if valid_set else None
+    keys = LabelKeys(energy_key, forces_key, stress_key)
+    given = list(structures)
+    train_set, valid_set = split(given, valid, seed)
+    labels, valid_labels = labels_of(train_set, keys), labels_of(valid_set, keys) if valid_set else []
+    if valid_labels and level_of(valid_labels) != level_of(labels):
+        raise ValueError(
+            f"valid: expected labels of one level with those to train on, got {summary(valid_labels)}"
+        )
+    if name_outliers:
+        log.info("training on %s", summary(labels))
+        _log(logging.WARNING, "structure %d: %s", outliers(train_set, labels), given, train_set)
+    reference = reference_for(train_set, labels, settings, how, model, atomic_energies)
+    data = Dataset(train_set, with_weight_on_isolated(train_set, labels), reference, settings, how)
+    held_out = Dataset(valid_set, valid_labels, reference, settings, how) if valid_set else None
     members = []
     for index, start in enumerate(starts):
         rng = stream(seed, "train", index)
         fresh = initial_parameters(settings, len(reference.elements), rng)
         network = (
-            rebase(start, reference, fresh) if start else first_model(settings, reference, fresh, train_set)
+            going_on(start, reference, fresh, train_set, labels)
+            if start
+            else first_model(settings, reference, fresh, train_set)
         )
         members.append(fit(network, data, held_out, how, rng, on_epoch))
-    return members[0] if len(members) == 1 else Committee(members)
+    trained = members[0] if len(members) == 1 else Committee(members)
+    if name_outliers:
+        errors = worst(train_set, trained.predict(train_set), labels)
+        _log(logging.INFO, "largest errors: structure %d, %s", errors, given, train_set)
+    return trained
+
+
+def _log(
+    level: int, text: str, found: Mapping[int, str], structures: Sequence[Atoms], train_set: Sequence[Atoms]
+) -> None:
+    """Log what was found in the training set, at the places of all structures that were given."""
+    places = {id(atoms): place for place, atoms in enumerate(structures)}
+    for index, what in found.items():
+        log.log(level, text, places[id(train_set[index])], what)
 
 
 def architecture_for(

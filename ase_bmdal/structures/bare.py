@@ -6,20 +6,23 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from ase_bmdal.structures.dialects import is_label, weights_in
+
 ARRAYS = ("initial_magmoms", "initial_charges", "masses", "tags", "momenta")
-LABELS = ("REF_energy", "REF_forces", "REF_stress")
 
 
-def bare_copy(atoms: Atoms) -> Atoms:
+def bare_copy(atoms: Atoms, *, with_weights: bool = False) -> Atoms:
     """Copy without calculator, labels and constraints, with plain entries of ``info`` only.
 
-    A label is the same with and without constraints, and a used calculator cannot be pickled. A label that ``info``
-    holds from a file belongs to the structure of the file, not to where a simulation has carried it.
+    A label is the same with and without constraints, and a used calculator cannot be pickled. A label or a weight that
+    ``info`` holds from a file belongs to the structure of the file, not to where a simulation has carried it.
 
     Parameters
     ----------
     atoms
         Any structure.
+    with_weights
+        Whether to keep the weights, as of a structure whose label they belong to.
 
     Returns
     -------
@@ -33,7 +36,10 @@ def bare_copy(atoms: Atoms) -> Atoms:
     """
     if not isinstance(atoms, Atoms):
         raise TypeError(f"expected an ase.Atoms, got {type(atoms).__name__}")
-    info = {key: value for key, value in plain_info(atoms).items() if key not in LABELS}
+    left_out = () if with_weights else weights_in(atoms.info)
+    info = {
+        key: value for key, value in plain_info(atoms).items() if key not in left_out and not is_label(key)
+    }
     copy = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=info)
     for name in ARRAYS:
         if name in atoms.arrays:

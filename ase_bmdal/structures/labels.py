@@ -1,15 +1,27 @@
 """Energy, forces and stress of a labelled structure, from wherever ASE or a file keeps them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import compare_atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
+
+from ase_bmdal.structures.dialects import (
+    Found,
+    LabelKeys,
+    as_numbers,
+    find,
+    is_label,
+    listed,
+    weights_of,
+)
+
+KNOWN = LabelKeys()  # names of the known dialects
+OURS = ("gmnncalculator", "ontheflycalculator")  # what ASE calls our calculators, also in trajectories
 
 
 @dataclass(frozen=True)
@@ -24,17 +36,32 @@ class Label:
         eV/Å, [n_atoms, 3]; None for data without forces.
     stress
         eV/Å³, ASE sign, Voigt order, [6]; None unless fully periodic.
+    weights
+        How much the energy, the forces and the stress count, times the weights of the loss.
+    found
+        Where it was found; None for a prediction.
     """
 
     energy: float
     forces: NDArray[np.float64] | None = None
     stress: NDArray[np.float64] | None = None
+    weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    found: Found | None = field(default=None, repr=False)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Energy, and forces and stress where there are any, by name."""
+        values = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
+        return {name: value for name, value in values.items() if value is not None}
 
     def attach(self, atoms: Atoms) -> Atoms:
-        """Copy of the structure that carries this label in a `SinglePointCalculator`."""
+        """Copy of the structure that carries this label, in a `SinglePointCalculator`, and no other."""
         labelled = atoms.copy()
-        results = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
-        labelled.calc = SinglePointCalculator(labelled, **{k: v for k, v in results.items() if v is not None})
+        keys = self.found.keys if self.found else ()
+        for place in (labelled.info, labelled.arrays):
+            for key in [key for key in place if key in keys or (isinstance(key, str) and is_label(key))]:
+                del place[key]
+        labelled.calc = SinglePointCalculator(labelled, **self.values)
         return labelled
 
     def forces_for(self, purpose: str) -> NDArray[np.float64]:
@@ -55,68 +82,140 @@ class Label:
         return self.forces
 
 
-def label_of(atoms: Atoms) -> Label:
-    """Label a structure carries.
+def label_of(atoms: Atoms, keys: LabelKeys = KNOWN) -> Label:
+    """Label a structure carries, all of one level of theory.
 
-    Looked for in the results of its calculator, unless they are of another structure, then in ``REF_energy``,
-    ``REF_forces``, ``REF_stress`` of its info and arrays (as extended XYZ files of other codes have them).
+    Looked for in the results of its calculator, unless they are of another structure, in its ``info`` and its
+    ``arrays``. ``REF_energy`` and its like come before ``energy``, a free energy before an energy. A virial is
+    `-V` times the stress.
+
+    Parameters
+    ----------
+    atoms
+        A labelled structure.
+    keys
+        Names under which labels are found, where they are none of the known ones.
 
     Raises
     ------
     ValueError
-        If there is no energy, a number is not finite, or a shape does not fit.
+        If there is no energy, or more than one; forces of another level; a number that is not finite; a shape that
+        does not fit.
     """
-    found = {name: _find(atoms, name) for name in ("energy", "forces", "stress")}
-    if found["energy"] is None:
-        raise ValueError(f"expected a labelled structure, got {atoms.symbols} without an energy")
-    for name, value in found.items():
-        if value is not None and not np.isfinite(value).all():
-            raise ValueError(f"expected a finite {name} of {atoms.symbols}, got {value}")
-    forces, stress = found["forces"], found["stress"]
+    found, formula = find(atoms, keys), atoms.get_chemical_formula()
+    if "energy" not in found.values:
+        raise ValueError(f"expected a labelled structure, got {formula} {_why_none(found, keys)}")
+    energy = _numbers(found, "energy", formula)
+    forces = _numbers(found, "forces", formula)
+    if energy is None or energy.size != 1:
+        raise ValueError(f"expected one energy of {formula}, got {found.values['energy']}")
     if forces is not None and forces.shape != (len(atoms), 3):
-        raise ValueError(
-            f"expected forces of shape ({len(atoms)}, 3) for {atoms.symbols}, got {forces.shape}"
-        )
-    if stress is not None and stress.shape == (3, 3):
-        stress = full_3x3_to_voigt_6_stress(stress)
-    if stress is not None and stress.shape != (6,):
-        raise ValueError(f"expected a stress of shape (6,) for {atoms.symbols}, got {stress.shape}")
-    return Label(float(found["energy"]), forces, stress if atoms.pbc.all() else None)
+        raise ValueError(f"expected forces of shape ({len(atoms)}, 3) for {formula}, got {forces.shape}")
+    return Label(energy.item(), forces, _stress(found, atoms, formula), weights_of(atoms), found)
 
 
-def has_label(atoms: Atoms) -> bool:
-    """Whether a structure carries an energy."""
-    return _find(atoms, "energy") is not None
+def has_label(atoms: Atoms, keys: LabelKeys = KNOWN) -> bool:
+    """Whether a structure carries an energy; raises as `label_of` if that is not clear."""
+    return "energy" in find(atoms, keys).values
 
 
-def labels_of(structures: Sequence[Atoms]) -> list[Label]:
-    """Labels of many structures.
+def labels_of(structures: Sequence[Atoms], keys: LabelKeys = KNOWN) -> list[Label]:
+    """Labels of many structures, all of one level.
 
     Raises
     ------
     ValueError
-        As `label_of`, naming the place of the structure in the sequence; or if the sequence is empty.
+        As `label_of`, naming the place of the structure in the sequence; if the sequence is empty; if the energies are
+        not all of one level; or if no structure has what a key was given for.
     """
     if len(structures) == 0:
         raise ValueError("expected labelled structures, got none")
-    labels = []
+    labels: list[Label] = []
     for index, atoms in enumerate(structures):
         try:
-            labels.append(label_of(atoms))
+            labels.append(label_of(atoms, keys))
         except ValueError as error:
             raise ValueError(f"structure {index}: {error}") from None
+    refuse_levels(labels, "structure")
+    for name in ("forces", "stress"):
+        key = getattr(keys, name)
+        if key is not None and not any(label.found and key in label.found.keys for label in labels):
+            raise ValueError(f"{name}_key: expected {key} in some structure, found it in none")
     return labels
 
 
-def _has_moved(atoms: Atoms) -> bool:
-    """Whether the results of its calculator are those of another structure, as after a displacement."""
-    known_for = getattr(atoms.calc, "atoms", None)
-    return known_for is not None and bool(compare_atoms(known_for, atoms))
+def level_of(labels: Sequence[Label]) -> str | None:
+    """What stands before the names of labels that are all of one level, empty if nothing does."""
+    return next((label.found.level for label in labels if label.found), None)
 
 
-def _find(atoms: Atoms, name: str) -> NDArray[np.float64] | None:
-    results: dict[str, Any] = {} if _has_moved(atoms) else getattr(atoms.calc, "results", {})
-    for place, key in ((results, name), (atoms.info, f"REF_{name}"), (atoms.arrays, f"REF_{name}")):
-        if place.get(key) is not None:
-            return np.asarray(place[key], dtype=float)
-    return None
+def summary(labels: Sequence[Label]) -> str:
+    """One line: how many energies, forces and stresses there are, and where they were found."""
+    counts = [sum(name in label.values for label in labels) for name in ("energy", "forces", "stress")]
+    founds = [label.found for label in labels if label.found]
+    text = "{}: {}, {}, {}".format(
+        *map(_counted, [len(labels), *counts], ("structure", "energy", "force", "stress"))
+    )
+    if keys := listed(key for found in founds for key in found.keys):
+        text += f"; from {keys}"
+    if unused := listed(key for found in founds for key in found.unused):
+        text += f"; not used: {unused}"
+    weighted = sum(label.weights != (1.0, 1.0, 1.0) for label in labels)
+    return f"{text}; {weighted} with weights of their own" if weighted else text
+
+
+def refuse_levels(labels: Sequence[Label | None], noun: str) -> None:
+    """Refuse two levels in one set: most likely some structures have no label but a prediction.
+
+    Raises
+    ------
+    ValueError
+        Naming two structures, called by the noun, and their labels.
+    """
+    founds = [(index, label.found) for index, label in enumerate(labels) if label and label.found]
+    for index, found in founds:
+        first, expected = founds[0]
+        if found.level != expected.level:
+            raise ValueError(
+                f"{noun} {index}: expected a label of the level of {noun} {first}, which is "
+                f"{listed(expected.keys)}, got {listed(found.keys)}; say which to take with energy_key="
+            )
+
+
+def _why_none(found: Found, keys: LabelKeys) -> str:
+    if found.stale:
+        return f"whose energy is of another structure: {', '.join(found.stale)} changed after it was computed"
+    text = "without an energy" if keys.energy is None else f"without {keys.energy}"
+    if found.unused:
+        text += f"; it has {listed(found.unused)}: say which it is with energy_key=, forces_key=, stress_key="
+    return text
+
+
+def _numbers(found: Found, quantity: str, formula: str) -> NDArray[np.float64] | None:
+    if quantity not in found.values:
+        return None
+    numbers = as_numbers(quantity, found.values[quantity])
+    if not np.isfinite(numbers).all():
+        what = "finite forces" if quantity == "forces" else f"a finite {quantity}"
+        raise ValueError(f"expected {what} of {formula}, got {found.values[quantity]}")
+    return numbers
+
+
+def _stress(found: Found, atoms: Atoms, formula: str) -> NDArray[np.float64] | None:
+    """In Voigt order, from a stress or a virial of 6 or 9 numbers; None where it has no meaning."""
+    name = "stress" if "stress" in found.values else "virial"
+    numbers = _numbers(found, name, formula)
+    if numbers is None:
+        return None
+    if numbers.size not in (6, 9):
+        raise ValueError(f"expected a {name} of 6 or 9 numbers for {formula}, got shape {numbers.shape}")
+    if numbers.size == 9:
+        numbers = full_3x3_to_voigt_6_stress(numbers.reshape(3, 3))
+    if not atoms.pbc.all():
+        return None
+    return numbers.ravel() if name == "stress" else -numbers.ravel() / atoms.get_volume()
+
+
+def _counted(number: int, noun: str) -> str:
+    plural = {"energy": "energies", "stress": "stresses"}.get(noun, f"{noun}s")
+    return f"{number} {noun if number == 1 and noun != 'force' else plural}"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 from ase.calculators.lj import LennardJones
-from ase.io import write
+from ase.io import read, write
 
 from ase_bmdal import GMNNCalculator, load_model
 from ase_bmdal.cli import main
@@ -38,7 +38,8 @@ def model(tmp_path):
 def test_evaluate_in_words_and_in_json(model, data, capsys):
     assert main(["evaluate", str(model), str(data)]) == 0
     text = capsys.readouterr().out
-    assert text.startswith("6 structures")
+    assert text.startswith("6 structures: 6 energies, 6 forces, 0 stresses; from energy, forces")
+    assert "structure" in text.partition("Largest errors")[2]
     assert main(["evaluate", str(model), str(data), "--json"]) == 0
     numbers = json.loads(capsys.readouterr().out)
     assert numbers["structures"] == 6
@@ -48,8 +49,6 @@ def test_evaluate_in_words_and_in_json(model, data, capsys):
 
 
 def test_evaluate_says_what_the_calculator_says(model, data, capsys):
-    from ase.io import read
-
     frames = read(data, ":")
     truth = [frame.get_potential_energy() for frame in frames]
     for frame in frames:
@@ -61,7 +60,18 @@ def test_evaluate_says_what_the_calculator_says(model, data, capsys):
 
 @pytest.mark.parametrize("method", ["LCMD + FEAT(LL)", "maxdiag+rnd", "MAXDIAG + AE(F)"])
 def test_select_prints_places_in_the_pool(method, model, data, capsys):
-    argv = ["select", str(model), "--train", str(data), "--pool", str(data), "--n", "3", "--method", method]
+    argv = [
+        "select",
+        str(model),
+        "--train",
+        str(data),
+        "--pool",
+        str(data),
+        "--n",
+        "3",
+        "--selection",
+        method,
+    ]
     assert main(argv) == 0
     first = capsys.readouterr().out.split()
     assert len(set(first)) == 3
@@ -70,9 +80,34 @@ def test_select_prints_places_in_the_pool(method, model, data, capsys):
     assert capsys.readouterr().out.split() == first
 
 
+def test_select_writes_what_it_chose(model, data, tmp_path, capsys):
+    out = str(tmp_path / "chosen.xyz")
+    argv = ["select", str(model), "--train", str(data), "--pool", str(data), "--n", "2", "--out", out]
+    assert main(argv) == 0
+    pool, chosen = read(data, ":"), read(out, ":")
+    picks = [pool[int(place)] for place in capsys.readouterr().out.split()]
+    np.testing.assert_allclose([a.positions for a in chosen], [a.positions for a in picks])
+    assert [a.get_potential_energy() for a in chosen] == [a.get_potential_energy() for a in picks]
+
+
+def test_evaluate_finds_labels_by_their_names(model, data, tmp_path, capsys):
+    frames = read(data, ":")
+    for frame in frames:
+        frame.info["E_pbe"], frame.arrays["F_pbe"] = -1.0, frame.get_forces()
+    write(tmp_path / "pbe.xyz", frames)
+    argv = ["evaluate", str(model), str(tmp_path / "pbe.xyz"), "--energy-key", "E_pbe"]
+    assert main(argv) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(
+        "6 structures: 6 energies, 0 forces, 0 stresses; from E_pbe; not used: forces, energy"
+    )
+    assert main([*argv, "--forces-key", "F_pbe"]) == 0
+    assert "6 forces, 0 stresses; from E_pbe, F_pbe" in capsys.readouterr().out
+
+
 def test_select_by_a_committee_needs_one(model, data, capsys):
     argv = ["select", str(model), "--train", str(data), "--pool", str(data), "--n", "1"]
-    assert main([*argv, "--method", "MAXDIAG + QBC(E)"]) == 2
+    assert main([*argv, "--selection", "MAXDIAG + QBC(E)"]) == 2
     assert "committee" in capsys.readouterr().err
 
 
@@ -87,8 +122,9 @@ def test_report_prints_and_draws(tmp_path, capsys):
 def test_train_holds_out_and_says_so(data, tmp_path, capsys):
     out = tmp_path / "new" / "trained.npz"
     argv = ["train", str(data), "--valid", "0.34", "--cutoff", "3", "--epochs", "2", "--out", str(out)]
-    assert main(argv) == 0
+    assert main([*argv, "--atomic-energies", "H=-13.6, O=-2041"]) == 0
     captured = capsys.readouterr()
+    assert "data.xyz: 6 structures: 6 energies, 6 forces, 0 stresses; from" in captured.out
     assert "4 training structures" in captured.out
     assert "2 validation structures" in captured.out
     assert captured.err == ""  # no progress unless at a terminal
@@ -102,3 +138,6 @@ def test_train_refuses_before_it_trains(data, tmp_path, capsys):
     assert "[0, 1)" in capsys.readouterr().err
     assert main(["train", str(data), "--cutoff", "-1", "--out", str(tmp_path / "m.npz")]) == 2
     assert "cutoff" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", str(data), "--atomic-energies", "H:1", "--out", str(tmp_path / "m.npz")])
+    assert "invalid atomic_energies value: 'H:1'" in capsys.readouterr().err

@@ -88,14 +88,40 @@ def test_unreadable_data(content, tmp_path, capsys):
 def test_unlabelled_data(unlabelled, capsys):
     message = _fails(["train", unlabelled, "--out", "m.npz"], capsys)
     assert "structure 0" in message
-    assert "without an energy" in message
+    assert "H2O without an energy" in message
+
+
+def test_labels_under_other_names_are_asked_for(tmp_path, capsys):
+    atoms = molecule("H2O")
+    atoms.info["E_pbe_energy"] = 1.0
+    write(tmp_path / "data.xyz", atoms)
+    message = _fails(["train", str(tmp_path / "data.xyz"), "--out", "m.npz"], capsys)
+    assert "it has E_pbe_energy: say which it is with energy_key=" in message
+    message = _fails(["train", str(tmp_path / "data.xyz"), "--energy-key", "E_lda", "--out", "m.npz"], capsys)
+    assert "without E_lda" in message
+
+
+@pytest.mark.parametrize("name", ["nonsense", "lcmd+nonsense"])
+def test_a_selection_is_quoted_as_it_was_typed(name, unlabelled, capsys):
+    arguments = ["--train", unlabelled, "--pool", unlabelled, "--n", "1", "--selection", name]
+    assert f"got {name!r}" in _fails(["select", "m.npz", *arguments], capsys)
+
+
+@pytest.mark.parametrize("name", ["chosen", "chosen.nonsense", "chosen.vasp"])
+def test_a_file_that_cannot_be_written_is_refused_at_once(name, unlabelled, capsys):
+    arguments = ["--train", unlabelled, "--pool", unlabelled, "--n", "1", "--out", name]
+    assert f"{name}: expected the name of a file for structures" in _fails(
+        ["select", "m.npz", *arguments], capsys
+    )
 
 
 def test_missing_and_broken_models(unlabelled, tmp_path, capsys):
     arguments = ["--train", unlabelled, "--pool", unlabelled, "--n", "1"]
     assert "found nothing" in _fails(["select", str(tmp_path / "m.npz"), *arguments], capsys)
     (tmp_path / "m.npz").write_text("no model")
-    assert "model file" in _fails(["select", str(tmp_path / "m.npz"), *arguments], capsys)
+    broken = _fails(["select", str(tmp_path / "m.npz"), *arguments], capsys)
+    assert "model file" in broken
+    assert "pickle" not in broken
     assert "run folder" in _fails(["select", str(tmp_path), *arguments], capsys)
 
 
@@ -110,7 +136,7 @@ def test_elements_the_model_does_not_know(unlabelled, tmp_path, capsys):
     [("LCMD + XX", "1", "combination"), ("LCMD + FEAT(RP)", "3", "--n"), ("MAXDIAG + AE(E)", "1", "labels")],
 )
 def test_wrong_selections(method, n, expected, unlabelled, capsys):
-    arguments = ["--train", unlabelled, "--pool", unlabelled, "--n", n, "--method", method]
+    arguments = ["--train", unlabelled, "--pool", unlabelled, "--n", n, "--selection", method]
     assert expected in _fails(["select", "m.npz", *arguments], capsys)
 
 

@@ -1,12 +1,15 @@
 import json
+import logging
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
+from ase.io import Trajectory, read
 
-from ase_bmdal import Convergence, FirstContact, Trust
+from ase_bmdal import Convergence, FirstContact, GMNNCalculator, OnTheFlyCalculator, Trust
 from ase_bmdal.common.errors import (
     BatchFailedError,
     LabellingError,
@@ -20,6 +23,7 @@ from ase_bmdal.learner.events import LearningEnded, Round
 from ase_bmdal.learner.learner import Learner
 from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.report.run import read_run
+from ase_bmdal.structures.labels import OURS
 from tests.builders import random_model
 from tests.learner.runs import copper, labelled, learning, walk
 
@@ -31,6 +35,10 @@ def run(tmp_path):
 
 def rows(run, status=None):
     return LabelStore(run / "labels.db").rows(status)
+
+
+def made_by_a_function():
+    return EMT()
 
 
 def log(run):
@@ -61,6 +69,64 @@ class TestFirstContact:
         assert [(row.source, row.status) for row in stored] == [("initial", "done")] * 3
         assert watch.calls == 2
         assert stored[0].atoms.get_potential_energy() == initial[0].get_potential_energy()
+
+    def test_the_log_says_how_many_have_labels(self, watch, run, caplog):
+        initial = [*labelled(2), copper(7)]
+        initial[0].info["config_weight"] = 3.0
+        with caplog.at_level(logging.INFO):
+            calc = learning(watch.reference, run, initial=initial)
+        text = "initial structures: 2 structures: 2 energies, 2 forces, 2 stresses; from free_energy, forces, stress"
+        assert f"{text}; 1 with weights of their own; 1 to be labelled" in caplog.text
+        walk(copper(), calc, 1)
+        assert rows(run)[0].atoms.info["config_weight"] == 3.0
+
+    def test_names_of_initial_labels_can_be_given(self, watch, run):
+        initial = [copper(seed) for seed in range(2)]
+        for atoms in initial:
+            atoms.info["E_pbe"], atoms.info["REF_energy"] = -7.0, -8.0
+        walk(copper(), learning(watch.reference, run, initial=initial, energy_key="E_pbe"), 1)
+        assert [row.atoms.get_potential_energy() for row in rows(run)] == [-7.0] * 2
+
+    def test_our_own_predictions_are_no_labels(self, watch, run, tmp_path, caplog):
+        model = random_model([29], hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5)
+        frames = [copper(seed) for seed in range(2)]
+        with Trajectory(tmp_path / "predicted.traj", "w") as trajectory:
+            for atoms in frames:
+                atoms.calc = GMNNCalculator(model)
+                atoms.get_forces()
+                trajectory.write(atoms)
+        initial = [frames[0], *read(tmp_path / "predicted.traj", ":")]
+        calc = learning(watch.reference, run, initial=initial)
+        assert set(OURS) == {each.__name__.lower() for each in (GMNNCalculator, OnTheFlyCalculator)}
+        assert "initial structures: 3 have results of gmnncalculator, which are no labels" in caplog.text
+        walk(copper(), calc, 1)
+        assert watch.calls == 3
+
+    def test_results_of_another_calculator_than_the_reference_are_no_labels(self, watch, run, caplog):
+        other = copper()
+        other.calc = LennardJones()
+        other.get_forces()
+        calc = learning(watch.reference, run, initial=[*labelled(2), other])
+        assert "initial structures: 1 have results of lennardjones, which are no labels" in caplog.text
+        walk(copper(), calc, 1)
+        assert watch.calls == 1
+        unknown = learning(made_by_a_function, run.with_name("other"), initial=[*labelled(2), other])
+        walk(copper(), unknown, 1)
+        assert len(rows(run.with_name("other"))) == 3
+        assert watch.calls == 1
+
+    def test_a_label_far_from_its_like_is_named(self, watch, run, caplog):
+        initial = labelled(8)
+        initial[5].calc.results["free_energy"] += 500.0
+        walk(copper(), learning(watch.reference, run, initial=initial), 1)
+        assert "label 6: the energy of Cu4 is +125 eV per atom" in caplog.text
+
+    def test_energies_of_free_atoms_are_checked_and_kept(self, watch, run):
+        with pytest.raises(ValueError, match="atomic_energies: expected energies in eV by element, got 'Xy'"):
+            learning(watch.reference, run, atomic_energies={"Xy": 1.0})
+        walk(copper(), learning(watch.reference, run, atomic_energies={"Cu": -3.0}), 1)
+        told = json.loads((run / "settings.json").read_text())["settings"]
+        assert told["atomic_energies"] == {"Cu": -3.0}
 
     def test_initial_structures_may_lack_an_element(self, watch, run):
         atoms = copper()
@@ -104,7 +170,7 @@ class TestFirstContact:
     def test_initial_labels_are_checked(self, watch, run):
         initial = labelled(2)
         initial[1].calc.results["forces"][0, 0] = np.nan
-        with pytest.raises(ValueError, match="initial structure 1: expected a finite forces"):
+        with pytest.raises(ValueError, match="initial structure 1: expected finite forces"):
             learning(watch.reference, run, initial=initial)
 
     def test_a_frame_without_sense_is_refused_before_anything_is_stored(self, watch, run):

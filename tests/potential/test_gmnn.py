@@ -6,8 +6,9 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from ase_bmdal import load_model
 from ase_bmdal.common.errors import ModelError, UnknownElementError
-from ase_bmdal.potential.files import load_model, read_model, save_model
+from ase_bmdal.potential.files import read_model, save_model
 from ase_bmdal.potential.gmnn import GMNN, Committee, atomic_invariants
 from ase_bmdal.potential.gradients import compiled_evaluate, compiled_step
 from ase_bmdal.potential.moving import MovingStructure
@@ -204,14 +205,15 @@ def test_what_is_no_model_is_refused(tmp_path):
     with pytest.raises(ModelError, match="found nothing"):
         load_model(path)
     path.write_bytes(b"not a model")
-    with pytest.raises(ModelError, match="could not read"):
+    with pytest.raises(ModelError, match="none or damaged") as error:
         load_model(path)
+    assert "pickle" not in str(error.value)
     np.savez(path, a=np.zeros(3))
-    with pytest.raises(ModelError, match="could not read"):
+    with pytest.raises(ModelError, match="none or damaged"):
         load_model(path)
     random_model([14]).save(path)
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(ModelError, match="could not read"):
+    with pytest.raises(ModelError, match="none or damaged"):
         load_model(path)
 
 

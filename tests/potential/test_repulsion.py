@@ -13,7 +13,7 @@ from ase.collections import g2
 from ase.data import covalent_radii
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from ase_bmdal.potential.files import load_model
+from ase_bmdal import load_model
 from ase_bmdal.potential.moving import MovingStructure
 from ase_bmdal.potential.repulsion import REACH, repulsion, repulsion_energy, switch, zbl
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings

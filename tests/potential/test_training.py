@@ -277,7 +277,8 @@ class TestTrain:
             training=TrainingSettings(epochs=1, rates=LearningRates(network=0, beta=0, shift=0, scale=0)),
         )
         for one, other in zip(first.predict(data), still.predict(data), strict=True):
-            assert one.energy == pytest.approx(other.energy, abs=1e-4)
+            assert one.energy == pytest.approx(other.energy, abs=0.05)  # its mean is refitted
+            np.testing.assert_allclose(one.forces, other.forces, atol=1e-5)
         more = train([*data, *water(2)], model=first, epochs=1)
         assert more.elements == (1, 8, 29)
         assert more.settings == TINY
@@ -351,7 +352,7 @@ class TestTrain:
     def test_labels_must_be_there_and_be_numbers(self):
         data = crystals(3)
         data[1].calc.results["forces"][0, 0] = np.nan
-        with pytest.raises(ValueError, match="structure 1: expected a finite forces of Cu4"):
+        with pytest.raises(ValueError, match="structure 1: expected finite forces of Cu4"):
             train(data, architecture=TINY, epochs=1)
         with pytest.raises(ValueError, match="structure 2: expected a labelled structure"):
             train([*crystals(2), cell(0)], architecture=TINY, epochs=1)

@@ -6,9 +6,10 @@ from ase import Atoms
 from ase.data import covalent_radii
 from ase.geometry import get_distances
 
+from ase_bmdal import load_model
 from ase_bmdal.features.inputs import input_features
 from ase_bmdal.kernels import GPPosterior
-from ase_bmdal.potential.files import load_model, save_model
+from ase_bmdal.potential.files import save_model
 from ase_bmdal.potential.gmnn import Committee
 from ase_bmdal.potential.moving import MovingStructure
 from ase_bmdal.potential.uncertainty import Raw, Uncertainty
