@@ -66,8 +66,10 @@ class Retraining:
     Attributes
     ----------
     epochs
-        Epochs of a round that goes on from the previous weights, at full learning rates; None takes a quarter of
-        those from scratch.
+        Epochs of a round that goes on from the previous weights; None takes a quarter of those from scratch.
+    rate
+        Learning rates of such a round, in units of those from scratch; they decay throughout. At full rates the noise
+        of small minibatches moves the weights further with each round, and holes open beside the labels.
     growth
         The potential is trained from scratch when there are so many times the labels of the last time it was, and when
         learning ends.
@@ -79,13 +81,15 @@ class Retraining:
     """
 
     epochs: AtLeastOne | None = None
+    rate: Annotated[float, Field(gt=0.0)] = 0.3
     growth: Annotated[float, Field(ge=1.0)] = 2.0
     promotion: Promotion = Promotion()
     valid_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
     def shortened(self, training: TrainingSettings) -> TrainingSettings:
         """How a potential goes on from the previous weights, if `training` is how one is trained from scratch."""
-        return replace(training, epochs=self.epochs or max(1, training.epochs // 4))
+        epochs = self.epochs or max(1, training.epochs // 4)
+        return replace(training, epochs=epochs, rate=self.rate * training.rate, decay=1.0)
 
 
 @settings

@@ -123,6 +123,8 @@ class TrainingSettings:
         Structures per step; None lets it grow with the number of structures.
     rates
         Learning rates at the start; None takes the paper's, which differ between data with and without forces.
+    rate
+        What all learning rates are multiplied by.
     decay
         Part of the training, at its end, over which the learning rates fall linearly to zero.
     weight_decay
@@ -142,6 +144,7 @@ class TrainingSettings:
     epochs: Positive = 300
     batch_size: Positive | None = None
     rates: LearningRates | None = None
+    rate: Annotated[float, Field(gt=0.0)] = 1.0
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.3
     weight_decay: NotNegative = 0.001
     clip_norm: Annotated[float, Field(gt=0.0)] = 1.0
@@ -156,8 +159,9 @@ class TrainingSettings:
         return self.batch_size or min(32, max(2, n_structures // 500))
 
     def rates_for(self, with_forces: bool) -> LearningRates:
-        """Learning rates that were asked for, or the paper's."""
-        return self.rates or (LearningRates() if with_forces else ENERGY_ONLY_RATES)
+        """Learning rates that were asked for, or the paper's, times `rate`."""
+        rates = self.rates or (LearningRates() if with_forces else ENERGY_ONLY_RATES)
+        return LearningRates(**{name: self.rate * value for name, value in vars(rates).items()})
 
     def descent_for(self, with_forces: bool) -> Descent:
         """What the optimizer is told."""

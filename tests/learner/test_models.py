@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ase_bmdal import Trust
+from ase_bmdal import TrainingSettings, Trust
 from ase_bmdal.labelling.store import StoredLabel
 from ase_bmdal.learner import models as module
 from ase_bmdal.learner.folder import RunFolder
@@ -103,3 +103,11 @@ def test_a_kept_potential_knows_when_it_was_last_trained_from_scratch(models, tm
     again.train(rows(7), 3, final=False)
     again.train(rows(8), 4, final=False)
     assert models.asked == ["scratch", "warm", "warm", "scratch"]
+
+
+def test_a_warm_round_is_short_and_slow_and_decays_throughout():
+    training = TrainingSettings(epochs=200, rate=0.5, decay=0.3, weight_decay=0.01)
+    warm = Retraining(rate=0.2).shortened(training)
+    assert (warm.epochs, warm.rate, warm.decay, warm.weight_decay) == (50, 0.1, 1.0, 0.01)
+    assert warm.rates_for(True).network == pytest.approx(0.1 * 0.03)
+    assert Retraining(epochs=7).shortened(training).epochs == 7
