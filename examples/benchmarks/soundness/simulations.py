@@ -38,7 +38,7 @@ CLOSEST = 0.5  # of the sum of covalent radii
 CONNECTED = 1.6  # the same, beyond which two atoms do not hold a molecule together
 HOTTEST = 5.0  # times the temperature wanted
 STRONGEST = 50.0  # eV/Å
-CHECK = 10  # steps
+CHECK = 20  # steps
 
 
 def why_exploded(atoms: Atoms, forces: np.ndarray, temperature: float) -> str:
@@ -140,8 +140,9 @@ def simulate(walkers: Walkers, make: Make, temperature: float, timestep: float, 
         if not walkers.numbers:
             break
         energies.append((time, walkers.atoms.get_total_energy() / len(walkers.atoms)))
-    found = {"walkers": n, "exploded": len(explosions), "explosions": explosions}
-    return found | {"drift": None if explosions else 1e3 * float(np.polyfit(*np.transpose(energies), 1)[0])}
+    is_whole = len(energies) > 1 and not explosions
+    drift = 1e3 * float(np.polyfit(*np.transpose(energies), 1)[0]) if is_whole else None
+    return {"walkers": n, "exploded": len(explosions), "explosions": explosions, "drift": drift}
 
 
 def simulations(name: str, model: Any, seed: int, data: Path, length: Sequence[float]) -> list[Record]:
@@ -185,12 +186,13 @@ def simulations(name: str, model: Any, seed: int, data: Path, length: Sequence[f
                     round(1000 * time / of.timestep),
                 )
             )
-        found.append({"kind": kind, "temperature": temperature, "ps": time} | _together(parts))
+        found.append({"kind": kind, "temperature": temperature, "ps": time} | _together(parts, kind))
     return found
 
 
-def _together(parts: Sequence[Record]) -> Record:
-    drifts = [abs(part["drift"]) for part in parts if part["drift"] is not None]
+def _together(parts: Sequence[Record], kind: str) -> Record:
+    """What became of several groups of walkers; the drift of the total energy, meV per atom and ps."""
+    drifts = [abs(part["drift"]) for part in parts if kind == "NVE" and part["drift"] is not None]
     return {
         "walkers": sum(part["walkers"] for part in parts),
         "exploded": sum(part["exploded"] for part in parts),
