@@ -14,7 +14,6 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.io import write
-from ase.md.verlet import VelocityVerlet
 
 from ase_bmdal.common.errors import UntrustedError
 from ase_bmdal.labelling.record import LabelRecord
@@ -148,7 +147,9 @@ def test_walkers_are_far_apart_and_one_that_explodes_leaves_the_others(driver, m
     monkeypatch.setattr(simulations, "GMNNCalculator", lambda _: LennardJones(sigma=2.5, epsilon=0.1, rc=6.0))
     sound, broken = Atoms("Ar2", [[0, 0, 0], [0, 0, 2.8]]), Atoms("Ar2", [[0, 0, 0], [0, 0, 0.9]])
     walkers = simulations.Walkers([sound, broken, sound], None)
-    found = simulations.simulate(walkers, lambda atoms: VelocityVerlet(atoms, 0.1), 300.0, 1.0, 20)
+    found = simulations.simulate(
+        walkers, simulations.Ensemble("NVE", 300.0, 0.04, 0.1), np.random.default_rng(0)
+    )
     assert [loss["walker"] for loss in found["explosions"]] == [1]
     assert walkers.numbers == [0, 2]
     assert len(walkers.atoms) == 4

@@ -10,6 +10,7 @@ import os
 import time
 from pathlib import Path
 
+from ase import Atoms
 from curvature import read_pairs
 from data import DATA, load
 from recipes import Recipe, add_arguments, recipe
@@ -59,11 +60,14 @@ def trained(
     return model, cost
 
 
-def training_structures(name: str, n: int | None, seed: int, data: Path) -> list:
-    """Training structures of a data set: all, or some at random."""
-    structures = load(DATA[name].train, data)
-    order = stream(seed, "training structures").permutation(len(structures))
-    return structures if n is None else [structures[index] for index in sorted(order[:n])]
+def training_structures(name: str, n: int | None, seed: int, data: Path) -> list[Atoms]:
+    """The training structures of a data set; or some of its pool, or of them if it has none, at random."""
+    of = DATA[name]
+    structures = load(of.train if n is None else of.pool or of.train, data)
+    if n is None:
+        return structures
+    order = stream(seed, "training structures").permutation(len(structures))[:n]
+    return [structures[index] for index in sorted(order)]
 
 
 def measure(how: Recipe, name: str, n: int | None, seed: int, data: Path, work: Path, version: str) -> Record:
@@ -92,7 +96,11 @@ def main() -> None:
     options.add_argument("--work", type=Path, required=True, help="folder of the potentials")
     options.add_argument("--out", type=Path, required=True, help="file of results, JSON lines")
     options.add_argument("--sets", nargs="+", choices=list(DATA), default=list(DATA))
-    options.add_argument("--structures", type=int, help="train on so many at random instead of all")
+    options.add_argument(
+        "--structures",
+        type=int,
+        help="train on so many at random instead of all; of the pool if there is one",
+    )
     options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     wanted = options.parse_args()
     how, version = recipe(wanted.recipe, wanted.changes), commit()

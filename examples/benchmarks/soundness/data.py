@@ -39,7 +39,7 @@ class DataSet:
     timestep
         Of simulations, fs.
     pool
-        File of more structures like the training ones, none of which is tested.
+        File of more structures like the training ones, to draw some from.
     """
 
     train: str

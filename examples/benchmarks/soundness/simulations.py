@@ -7,9 +7,9 @@ force beyond 50 eV/Å. Potentials come from `accuracy.py`, or are trained now.
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from ase_bmdal import GMNNCalculator
 from ase_bmdal.common.randomness import stream
-
-Make = Callable[[Atoms], MolecularDynamics]
 
 APART = 200.0  # Å
 AWAY = np.array([1.0, 0.0, 0.0])
@@ -112,35 +110,50 @@ class Walkers:
         return [slice(k * self._size, (k + 1) * self._size) for k in range(len(self.numbers))]
 
 
-def simulate(walkers: Walkers, make: Make, temperature: float, timestep: float, steps: int) -> Record:
-    """Run all walkers until the end or their explosion.
+@dataclass(frozen=True)
+class Ensemble:
+    """How to simulate.
 
-    Parameters
+    Attributes
     ----------
-    walkers
-        With velocities.
-    make
-        Makes the dynamics of those that are left.
+    kind
+        ``"Langevin"`` or ``"NVE"``.
     temperature
-        K.
+        K; that of the first velocities, too.
+    ps
+        How long.
     timestep
         fs.
-    steps
-        So many.
     """
+
+    kind: str
+    temperature: float
+    ps: float
+    timestep: float
+
+    def dynamics(self, atoms: Atoms, rng: np.random.Generator) -> MolecularDynamics:
+        """Dynamics from the velocities there are."""
+        if self.kind == "NVE":
+            return VelocityVerlet(atoms, self.timestep * units.fs)
+        return langevin(atoms, self.temperature, self.timestep, rng)
+
+
+def simulate(walkers: Walkers, how: Ensemble, rng: np.random.Generator) -> Record:
+    """Run all walkers until the end or their explosion; drift of the energy of all, meV per atom and ps."""
     n = len(walkers.numbers)
-    dyn, explosions, energies = make(walkers.atoms), [], []
-    for step in range(CHECK, steps + 1, CHECK):
+    with_velocities(walkers.atoms, how.temperature, rng)
+    dyn, explosions, energies = how.dynamics(walkers.atoms, rng), [], []
+    for step in range(CHECK, round(1000 * how.ps / how.timestep) + 1, CHECK):
         with suppress(Exception):  # the check that follows finds out why
             dyn.run(CHECK)
-        time = step * timestep / 1000
-        if lost := walkers.lose_exploded(temperature):
+        time = step * how.timestep / 1000
+        if lost := walkers.lose_exploded(how.temperature):
             explosions += [{"walker": number, "ps": time, "why": why} for number, why in lost.items()]
-            dyn = make(walkers.atoms)
+            dyn = how.dynamics(walkers.atoms, rng)
         if not walkers.numbers:
             break
         energies.append((time, walkers.atoms.get_total_energy() / len(walkers.atoms)))
-    is_whole = len(energies) > 1 and not explosions
+    is_whole = how.kind == "NVE" and len(energies) > 1 and not explosions
     drift = 1e3 * float(np.polyfit(*np.transpose(energies), 1)[0]) if is_whole else None
     return {"walkers": n, "exploded": len(explosions), "explosions": explosions, "drift": drift}
 
@@ -162,37 +175,23 @@ def simulations(name: str, model: Any, seed: int, data: Path, length: Sequence[f
         Number of walkers; ps of Langevin dynamics, and at constant energy.
     """
     of, (n, ps, constant_ps) = DATA[name], length
-    frames = load(of.inside[0], data)
-    found = []
-    for kind, temperature, time in (
-        ("Langevin", of.temperature, ps),
-        ("Langevin", 2 * of.temperature, ps),
-        ("NVE", of.temperature, constant_ps),
+    frames, found = load(of.inside[0], data), []
+    for how in (
+        Ensemble("Langevin", of.temperature, ps, of.timestep),
+        Ensemble("Langevin", 2 * of.temperature, ps, of.timestep),
+        Ensemble("NVE", of.temperature, constant_ps, of.timestep),
     ):
-        rng = stream(seed, "simulations", name, kind, int(temperature))
+        rng = stream(seed, "simulations", name, how.kind, int(how.temperature))
         starts = [frames[int(index)] for index in rng.choice(len(frames), int(n))]
         groups = [[start] for start in starts] if starts[0].pbc.any() else [starts]
-        parts = []
-        for group in groups:
-            walkers = Walkers(group, model)
-            with_velocities(walkers.atoms, temperature, rng)
-            make = partial(langevin, temperature=temperature, timestep=of.timestep, rng=rng)
-            parts.append(
-                simulate(
-                    walkers,
-                    make if kind == "Langevin" else partial(VelocityVerlet, timestep=of.timestep * units.fs),
-                    temperature,
-                    of.timestep,
-                    round(1000 * time / of.timestep),
-                )
-            )
-        found.append({"kind": kind, "temperature": temperature, "ps": time} | _together(parts, kind))
+        parts = [simulate(Walkers(group, model), how, rng) for group in groups]
+        found.append({"kind": how.kind, "temperature": how.temperature, "ps": how.ps} | _together(parts))
     return found
 
 
-def _together(parts: Sequence[Record], kind: str) -> Record:
-    """What became of several groups of walkers; the drift of the total energy, meV per atom and ps."""
-    drifts = [abs(part["drift"]) for part in parts if kind == "NVE" and part["drift"] is not None]
+def _together(parts: Sequence[Record]) -> Record:
+    """What became of several groups of walkers."""
+    drifts = [abs(part["drift"]) for part in parts if part["drift"] is not None]
     return {
         "walkers": sum(part["walkers"] for part in parts),
         "exploded": sum(part["exploded"] for part in parts),
