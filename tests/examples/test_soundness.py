@@ -165,12 +165,15 @@ def test_a_run_is_replayed_and_measured_round_by_round(driver, call, tmp_path, c
         store.add(frames, round=number, source="pool", records=records)
     replay = ("--system", "tiny", "--folder", folder, "--replay", source)
     call("long_runs", *replay, "--last", 0, out=False)
+    assert [path.name for path in folder.glob("models/*")] == ["round-0000.npz"]
     call("long_runs", *replay, out=False)
     lines = call("measure_long", "--system", "tiny", "--folder", folder, "--labels-of", source, recipe=False)
     assert [line["round"] for line in lines] == [0, 1]
     assert [line["labels"] for line in lines] == [2, 3]
     assert set(lines[0]["errors"]) == {"trajectory", "other labels"}
     assert lines[0]["recipe"].startswith("default batch_size=32")
+    (summary,) = driver("tables").long_summary(lines[:1]).splitlines()[3:]
+    assert summary.endswith("| 1 | – |")
     driver("tables").long_figure(lines, tmp_path / "long.png")
     assert (tmp_path / "long.png").stat().st_size > 5000
     capsys.readouterr()

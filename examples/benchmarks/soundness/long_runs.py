@@ -27,6 +27,7 @@ from ase_bmdal.learner.folder import RunFolder
 from ase_bmdal.learner.models import Models
 from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.learner.trust import predictions
+from ase_bmdal.potential.files import read_model
 from ase_bmdal.potential.gmnn import Potential
 
 CHUNK = 200  # steps
@@ -125,34 +126,31 @@ def replay(
     )
     run_folder = RunFolder(folder)
     models = Models(run_folder, settings, None, lambda _: None)
-    models.find()
     append(folder / "starts.jsonl", {"recipe": how.name + " from scratch" * scratch, "commit": commit()})
-    done = {line["round"] for line in run_folder.rounds()}
-    numbers = sorted({row.round for row in rows})
-    for number in [each for each in numbers if each % every == 0 and each <= (last or each)]:
-        if number in done:
-            continue
-        if scratch:
-            models.current = None
-        start = time.process_time()
-        known = _predicted(rows, number, models.current)
-        models.train(known, number, final=number == numbers[-1])
-        report = {"round": number, "labels": len(known), "cpu_seconds": round(time.process_time() - start, 1)}
-        report["commit"] = commit()
-        models.keep(number, report)
-        run_folder.log_round(report)
-        print(report, flush=True)
+    logged = {line["round"] for line in run_folder.rounds()}
+    numbers, known, before = sorted({row.round for row in rows}), list[StoredLabel](), None
+    for number in [each for each in numbers if each % every == 0 and (last is None or each <= last)]:
+        known += _predicted([row for row in rows if row.round <= number][len(known) :], before)
+        path = run_folder.model_path(number)
+        if not path.exists():
+            start = time.process_time()
+            models.current = None if scratch else before
+            models.train(known, number, final=number == numbers[-1])
+            seconds = round(time.process_time() - start, 1)
+            models.keep(
+                number, {"round": number, "labels": len(known), "cpu_seconds": seconds, "commit": commit()}
+            )
+        before, notes = read_model(path)
+        if number not in logged:
+            run_folder.log_round(notes["report"])
+            print(notes["report"], flush=True)
     run_folder.close()
 
 
-def _predicted(rows: Sequence[StoredLabel], number: int, model: Potential | None) -> list[StoredLabel]:
-    """Labels of a round and those before; those of the round with what the potential says of them."""
-    known = [replace(row, prediction={}) for row in rows if row.round <= number]
-    if model is None:
-        return known
-    new = [row for row in known if row.round == number]
-    found = dict(zip([row.id for row in new], predictions(model, [row.atoms for row in new]), strict=True))
-    return [replace(row, prediction=found.get(row.id, {})) for row in known]
+def _predicted(rows: Sequence[StoredLabel], model: Potential | None) -> list[StoredLabel]:
+    """Labels with what a potential says of them, if there is one."""
+    found = predictions(model, [row.atoms for row in rows]) if model else [{} for _ in rows]
+    return [replace(row, prediction=said) for row, said in zip(rows, found, strict=True)]
 
 
 def main() -> None:

@@ -3,11 +3,14 @@
 import argparse
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from results import Record, read
 
 Key = tuple[str, ...]
+
+SETTLED = 10  # round after which errors must not be large
 
 
 def grouped(records: Iterable[Record], *names: str) -> dict[Key, list[Record]]:
@@ -122,6 +125,22 @@ def long_table(records: Sequence[Record]) -> str:
     return table(["folder", "recipe", "held out", "round", "labels", *columns], rows)
 
 
+def long_summary(records: Sequence[Record]) -> str:
+    """What a run must not do: errors that grow again, and large ones."""
+    rows = []
+    for (folder, test), lines in _long(records).items():
+        errors = [record["errors"][test] for record in lines]
+        rmse = [each["force_rmse"] for each in errors]
+        growth = max(value / best for value, best in zip(rmse, accumulate(rmse, min), strict=True))
+        settled = [record["errors"][test]["force_largest"] for record in lines if record["round"] > SETTLED]
+        largest = max(settled, default="–")
+        last = lines[-1]
+        row = [folder, last["recipe"], test, last["round"], last["labels"]]
+        rows.append([*row, errors[-1]["force_mae"], rmse[-1], growth, largest])
+    columns = ["last round", "labels", "MAE, meV/Å", "RMSE", "worst RMSE / best so far"]
+    return table(["folder", "recipe", "held out", *columns, f"largest after round {SETTLED}, eV/Å"], rows)
+
+
 def _long(records: Sequence[Record]) -> dict[Key, list[Record]]:
     """Rounds in their order, by folder and held-out set."""
     return {
@@ -159,7 +178,7 @@ TABLES = {
         ("Bounds", bounds_table),
     ),
     "simulations": (("Simulations", simulations_table),),
-    "long": (("Long runs", long_table),),
+    "long": (("Long runs", long_summary), ("Round by round", long_table)),
 }
 
 
