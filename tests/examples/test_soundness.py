@@ -105,7 +105,7 @@ def test_a_recipe_is_measured_and_simulated_once_and_told_in_tables(
 def test_bounds_hold_on_what_they_are_made_of(driver, data):
     measures = driver("measures")
     error = np.arange(1.0, 101.0)
-    held = measures._held(error, np.ones(100), 95.0)
+    held = measures._held(error, np.full(100, 95.0))
     assert held["coverage"] == 0.95
     assert held["coverage_largest"] == 0.0
     assert held["sharpness"] == pytest.approx(95 / 50.5, rel=1e-3)
@@ -208,6 +208,13 @@ def test_a_run_that_is_lost_starts_again_with_other_velocities(driver, data, tmp
     assert "not known here" in lines[1]["why"]
     first, second = calculators[0].starts
     assert not np.allclose(first, second)
+
+
+def test_recipes_are_of_fields_that_exist(driver):
+    recipes = driver("recipes")
+    for name in recipes.RECIPES:
+        for kind in recipes.KINDS:
+            recipes.recipe(name).settings(kind)
 
 
 def test_a_field_that_no_setting_has_is_refused(driver):

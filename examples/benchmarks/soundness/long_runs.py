@@ -126,6 +126,7 @@ def replay(
     )
     run_folder = RunFolder(folder)
     models = Models(run_folder, settings, None, lambda _: None)
+    models.find()
     append(folder / "starts.jsonl", {"recipe": how.name + " from scratch" * scratch, "commit": commit()})
     logged = {line["round"] for line in run_folder.rounds()}
     numbers, known, before = sorted({row.round for row in rows}), list[StoredLabel](), None
@@ -133,18 +134,22 @@ def replay(
         known += _predicted([row for row in rows if row.round <= number][len(known) :], before)
         path = run_folder.model_path(number)
         if not path.exists():
-            start = time.process_time()
-            models.current = None if scratch else before
-            models.train(known, number, final=number == numbers[-1])
-            seconds = round(time.process_time() - start, 1)
-            models.keep(
-                number, {"round": number, "labels": len(known), "cpu_seconds": seconds, "commit": commit()}
-            )
+            if scratch:
+                models = Models(run_folder, settings, None, lambda _: None)
+            _train(models, known, number, number == numbers[-1])
         before, notes = read_model(path)
         if number not in logged:
             run_folder.log_round(notes["report"])
             print(notes["report"], flush=True)
     run_folder.close()
+
+
+def _train(models: Models, known: Sequence[StoredLabel], number: int, final: bool) -> None:
+    """Train and keep a potential, with a report."""
+    start = time.process_time()
+    outcome = models.train(known, number, final=final)
+    report = {"round": number, "labels": len(known), "cpu_seconds": round(time.process_time() - start, 1)}
+    models.keep(number, report | outcome._asdict() | {"commit": commit()})
 
 
 def _predicted(rows: Sequence[StoredLabel], model: Potential | None) -> list[StoredLabel]:

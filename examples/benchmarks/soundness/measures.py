@@ -82,33 +82,33 @@ def bounds(model: Any, train: Sequence[Atoms], held_out: Sequence[Atoms], tests:
         StoredLabel(id=k, atoms=atoms, status="done", round=0, source="initial", prediction={})
         for k, atoms in enumerate(train)
     ]
-    model = model.with_uncertainty(fit_uncertainty(model, rows, Trust(probability=PROBABILITY)))
-    error, raw = _errors_and_raw(model, held_out)
-    factor = conformal_factor(ratios(error, raw), PROBABILITY)
-    model = model.with_uncertainty(replace(model.uncertainty, force_factor=factor))
-    return {name: _held(*_errors_and_raw(model, structures), factor) for name, structures in tests.items()}
+    uncertainty = fit_uncertainty(model, rows, Trust(probability=PROBABILITY))
+    model = model.with_uncertainty(replace(uncertainty, force_factor=1.0))
+    factor = conformal_factor(ratios(*_errors_and_bounds(model, held_out)), PROBABILITY)
+    found = {name: _errors_and_bounds(model, structures) for name, structures in tests.items()}
+    return {name: _held(error, factor * bound) for name, (error, bound) in found.items()}
 
 
-def _held(error: np.ndarray, raw: np.ndarray, factor: float) -> Record:
-    bound, worst = factor * raw, error >= np.quantile(error, 1 - TAIL)
+def _held(error: np.ndarray, bound: np.ndarray) -> Record:
+    worst = error >= np.quantile(error, 1 - TAIL)
     return _rounded(
         {
             "coverage": coverage(error, bound),
             "coverage_largest": coverage(error[worst], bound[worst]),
             "sharpness": bound.mean() / error.mean(),
             "mean_error": error.mean(),
-            "spearman": float(np.corrcoef(_ranks(error), _ranks(raw))[0, 1]),
+            "spearman": float(np.corrcoef(_ranks(error), _ranks(bound))[0, 1]),
         }
     )
 
 
-def _errors_and_raw(model: Any, structures: Sequence[Atoms]) -> tuple[np.ndarray, np.ndarray]:
+def _errors_and_bounds(model: Any, structures: Sequence[Atoms]) -> tuple[np.ndarray, np.ndarray]:
     found = predictions(model, structures)
     error = [
         np.linalg.norm(said["forces"] - atoms.get_forces(), axis=1)
         for said, atoms in zip(found, structures, strict=True)
     ]
-    return np.concatenate(error), np.concatenate([said["raw_forces"] for said in found])
+    return np.concatenate(error), np.concatenate([said["forces_uncertainty"] for said in found])
 
 
 def weights(model: Any) -> Record:

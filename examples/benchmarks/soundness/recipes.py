@@ -11,17 +11,14 @@ from ase_bmdal import ModelSettings, Retraining, TrainingSettings
 KINDS = {"training": TrainingSettings, "architecture": ModelSettings, "retraining": Retraining}
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
-    "old": {  # of 2026-11-24, commit 5411988; run it with that code, or add here what newer fields have to be
-        "epochs": 300,
-        "batch_size": None,
-        "decay": 0.3,
-        "energy_weight": 1.0,
-        "force_weight": 12.0,
-        "stress_weight": 0.1,
-        "n_gaussians": 9,
-        "n_radial": 6,
-        "hidden": (256, 256),
-        "retraining.epochs": None,
+    "old": {  # until 2026-11-25: as trainings were before weight decay, and rounds before promotion
+        "envelope": "cosine",
+        "shared": 0.0,
+        "input_spread": None,
+        "weight_decay": 0.0,
+        "force_length": None,
+        "retraining.growth": 1e9,
+        "retraining.promotion": {"margin": 1e9},
     },
     "quick": {"epochs": 2, "hidden": (16,), "n_radial": 3, "n_gaussians": 5},  # to see that all works
 }
