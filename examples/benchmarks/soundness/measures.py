@@ -1,0 +1,131 @@
+"""What is measured of a potential on labelled structures: errors and their tail, curvature, bounds, weights."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from curvature import Curvature
+from results import Record
+
+from ase_bmdal import Trust
+from ase_bmdal.acquisition.calibration import conformal_factor, coverage, ratios
+from ase_bmdal.labelling.store import StoredLabel
+from ase_bmdal.learner.trust import fit_uncertainty, predictions
+from ase_bmdal.structures.labels import Label
+
+PROBABILITY = 0.95
+TAIL = 0.01  # part of the errors that are the largest ones
+
+
+def errors(predicted: Sequence[Label], structures: Sequence[Atoms]) -> Record:
+    """Errors of energies in meV, of force components in meV/Å; the largest ones in eV/Å.
+
+    ``energy_shifted_mae`` has the mean error taken off, as a profile along a torsion is compared.
+    ``largest_median`` is the median over structures of the largest error of a component.
+    """
+    sizes = np.array([len(atoms) for atoms in structures])
+    energy = 1e3 * np.array(
+        [
+            label.energy - atoms.get_potential_energy()
+            for label, atoms in zip(predicted, structures, strict=True)
+        ]
+    )
+    each = [label.forces - atoms.get_forces() for label, atoms in zip(predicted, structures, strict=True)]
+    components = np.abs(np.concatenate([error.ravel() for error in each]))
+    largest = np.array([np.abs(error).max() for error in each])
+    found = {
+        "energy_mae": np.abs(energy).mean(),
+        "energy_rmse": _rms(energy),
+        "energy_rmse_per_atom": _rms(energy / sizes),
+        "energy_shifted_mae": np.abs(energy - energy.mean()).mean(),
+        "force_mae": 1e3 * components.mean(),
+        "force_rmse": 1e3 * _rms(components),
+        "force_p999": np.quantile(components, 0.999),
+        "force_largest": components.max(),
+        "force_largest_norm": max(np.linalg.norm(error, axis=1).max() for error in each),
+        "force_largest_median": np.median(largest),
+    }
+    return {"structures": len(structures)} | _rounded(found)
+
+
+def curvature_errors(model: Any, pairs: Sequence[Curvature]) -> Record:
+    """Second derivatives of the energy along directions: RMS error relative to the RMS of the reference."""
+    ends = [atoms for pair in pairs for atoms in (pair.before, pair.after)]
+    forces = [label.forces for label in model.predict(ends)]
+    ours = np.array([pair.of(*forces[2 * k : 2 * k + 2]) for k, pair in enumerate(pairs)])
+    theirs = np.array([pair.reference for pair in pairs])
+    kinds = sorted({pair.kind for pair in pairs})
+    found = {}
+    for kind in kinds:
+        of_kind = np.array([pair.kind == kind for pair in pairs])
+        found[kind] = _rms((ours - theirs)[of_kind]) / _rms(theirs[of_kind])
+    return _rounded(found)
+
+
+def bounds(model: Any, train: Sequence[Atoms], held_out: Sequence[Atoms], tests: dict[str, Any]) -> Record:
+    """Bounds made of the errors on held-out structures, and how they hold on others.
+
+    Parameters
+    ----------
+    model
+        A potential.
+    train
+        What it was trained on.
+    held_out
+        What the bounds are made of.
+    tests
+        Structures by name.
+    """
+    rows = [
+        StoredLabel(id=k, atoms=atoms, status="done", round=0, source="initial", prediction={})
+        for k, atoms in enumerate(train)
+    ]
+    uncertainty = fit_uncertainty(model, rows, Trust(probability=PROBABILITY))
+    model = model.with_uncertainty(replace(uncertainty, force_factor=1.0))
+    factor = conformal_factor(ratios(*_errors_and_bounds(model, held_out)), PROBABILITY)
+    found = {name: _errors_and_bounds(model, structures) for name, structures in tests.items()}
+    return {name: _held(error, factor * bound) for name, (error, bound) in found.items()}
+
+
+def _held(error: np.ndarray, bound: np.ndarray) -> Record:
+    worst = error >= np.quantile(error, 1 - TAIL)
+    return _rounded(
+        {
+            "coverage": coverage(error, bound),
+            "coverage_largest": coverage(error[worst], bound[worst]),
+            "sharpness": bound.mean() / error.mean(),
+            "mean_error": error.mean(),
+            "spearman": float(np.corrcoef(_ranks(error), _ranks(bound))[0, 1]),
+        }
+    )
+
+
+def _errors_and_bounds(model: Any, structures: Sequence[Atoms]) -> tuple[np.ndarray, np.ndarray]:
+    found = predictions(model, structures)
+    error = [
+        np.linalg.norm(said["forces"] - atoms.get_forces(), axis=1)
+        for said, atoms in zip(found, structures, strict=True)
+    ]
+    return np.concatenate(error), np.concatenate([said["forces_uncertainty"] for said in found])
+
+
+def weights(model: Any) -> Record:
+    """RMS and largest entry of each group of parameters of the first network."""
+    return {
+        name: _rounded({"rms": _rms(value), "largest": np.abs(value).max()})
+        for name, value in model.members[0].parameters.items()
+    } | {"energy_scale": model.members[0].energy_scale}
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    return np.argsort(np.argsort(values))
+
+
+def _rounded(found: dict[str, Any]) -> Record:
+    return {name: float(f"{float(value):.4g}") for name, value in found.items()}
