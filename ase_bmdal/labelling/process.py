@@ -30,6 +30,7 @@ main()
 """
 LONGEST_START = 300.0  # seconds; a hundred workers that import from one slow file server at once
 LAST_WORDS = 1000  # bytes
+GIVEN_UP = "the batch was given up, or its driver is gone"
 A_MOMENT = 0.5  # seconds between the end of the pipes of a process and its own
 
 
@@ -160,7 +161,7 @@ class LabelProcess:
 
         def check() -> None:
             if not is_wanted():
-                raise Abandoned("the batch was given up")
+                raise Abandoned(GIVEN_UP)
             if time.monotonic() > limit:
                 raise TimedOut(f"no result within {timeout:g} s")
             # A process that the calculation forked may hold the pipe open without anybody left to answer.
@@ -176,6 +177,10 @@ class LabelProcess:
             return receive(stdout.fileno(), check)
         except (EOFError, BrokenPipeError):
             raise self._obituary() from None
+
+    def is_alive(self) -> bool:
+        """Whether it can be asked; it may have been killed since it answered last."""
+        return not self._has_ended()
 
     def _has_ended(self) -> bool:
         if not hasattr(os, "waitid"):  # macOS before Python 3.13

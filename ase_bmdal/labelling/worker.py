@@ -1,7 +1,6 @@
 """What a label worker does with one structure, in a thread, a process or an MPI rank."""
 
 import contextlib
-import itertools
 import os
 import platform
 import shutil
@@ -21,7 +20,14 @@ from ase_bmdal.labelling.compute import label
 from ase_bmdal.labelling.environment import header
 from ase_bmdal.labelling.guard import GRACE
 from ase_bmdal.labelling.lease import Lease
-from ase_bmdal.labelling.process import Abandoned, CalculationEnded, LabelProcess, NotLoaded, Terminated
+from ase_bmdal.labelling.process import (
+    GIVEN_UP,
+    Abandoned,
+    CalculationEnded,
+    LabelProcess,
+    NotLoaded,
+    Terminated,
+)
 from ase_bmdal.labelling.record import LabelRecord, Unfinished, describe, failure
 from ase_bmdal.labelling.reference import Reference
 from ase_bmdal.labelling.settings import LabellingSettings
@@ -102,7 +108,7 @@ def _label(task: LabelTask) -> LabelRecord | Unfinished:
     if unseen := task.lease.why_unseen():
         return Unfinished(reason=f"{task.lease.path.parent}: {unseen}", host=platform.node(), is_unseen=True)
     if not task.lease.is_wanted():
-        raise Abandoned("the batch was given up")
+        raise Abandoned(GIVEN_UP)
     scratch = _own_folder(task.scratch)
     try:
         record = _judge(_in_child(task, scratch) if task.isolated else _in_this_process(task, scratch), task)
@@ -120,16 +126,17 @@ def _label(task: LabelTask) -> LabelRecord | Unfinished:
 
 def _own_folder(wanted: Path) -> Path:
     """Make a folder; an engine may run the same task twice, even at the same time."""
-    for attempt in itertools.count(1):
-        folder = wanted if attempt == 1 else wanted.with_name(f"{wanted.name}-try-{attempt}")
+    folder, attempt = wanted, 1
+    while True:
         try:
             folder.mkdir()
         except FileExistsError:
-            continue
+            attempt += 1
+            folder = wanted.with_name(f"{wanted.name}-try-{attempt}")
         except OSError as error:
             raise WorkerFault(f"cannot make the scratch folder {folder}: {error.strerror}") from error
-        return folder
-    raise AssertionError
+        else:
+            return folder
 
 
 def _judge(reply: dict[str, Any], task: LabelTask) -> LabelRecord:
@@ -152,9 +159,8 @@ def _in_child(task: LabelTask, scratch: Path) -> dict[str, Any]:
         )
     except CalculationEnded as end:
         _end_process()
-        if (
-            isinstance(end, Abandoned) or not task.lease.is_wanted()
-        ):  # whose process may be ended from outside
+        # Its process may have been ended by the labeller, as it is not wanted any more.
+        if isinstance(end, Abandoned) or not task.lease.is_wanted():
             raise Abandoned(str(end)) from None
         if isinstance(end, Terminated):
             raise WorkerFault(str(end)) from None
@@ -166,7 +172,7 @@ def _in_child(task: LabelTask, scratch: Path) -> dict[str, Any]:
 
 def _process_for(task: LabelTask, scratch: Path) -> LabelProcess:
     wanted = (task.owner, task.reference.digest)
-    if _mine.process is not None and _mine.serves == wanted:
+    if _mine.process is not None and _mine.serves == wanted and _mine.process.is_alive():
         return _mine.process
     _end_process()
     try:
@@ -174,12 +180,10 @@ def _process_for(task: LabelTask, scratch: Path) -> LabelProcess:
         with _processes_lock:
             _processes.setdefault(task.owner, set()).add(_mine.process)
         _mine.process.load(task.reference, task.settings.timeout, task.lease.is_wanted)
-    except Abandoned:
-        raise
     except NotLoaded as error:
         raise WorkerFault(f"the reference cannot be loaded: {': '.join(error.args)}") from None
     except (CalculationEnded, OSError) as error:
-        if not task.lease.is_wanted():
+        if isinstance(error, Abandoned) or not task.lease.is_wanted():
             raise Abandoned(str(error)) from None
         raise WorkerFault(f"cannot start the process of a calculation: {error}") from None
     return _mine.process

@@ -333,6 +333,7 @@ class TestEndOfTheDriver:
 
 
 ORPHANED = """
+    import os
     from concurrent.futures import ProcessPoolExecutor
     from functools import partial
     from pathlib import Path
@@ -341,8 +342,7 @@ ORPHANED = """
 
     labeller.Lease = partial(lease.Lease, renewal=0.1, look=0.1, expiry=2.0)
     pool = ProcessPoolExecutor(1)
-    pool.submit(print).result()
-    print(*pool._processes, flush=True)
+    Path("worker").write_text(str(pool.submit(os.getpid).result()))
     structures = [copper("hang", pids=str(Path("pids").absolute())) for _ in range(3)]
     with Labeller(Treacherous, scratch="scratch", executor=pool) as labeller:
         list(labeller.label(structures))
@@ -352,23 +352,21 @@ ORPHANED = """
 def test_orphaned_workers_stop_labelling(tmp_path):
     """Those of a process pool live on when the driver is killed."""
     (tmp_path / "script.py").write_text(textwrap.dedent(ORPHANED))
-    driver = subprocess.Popen(
-        [sys.executable, "script.py"], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True
-    )
-    worker = 0
+    driver = subprocess.Popen([sys.executable, "script.py"], cwd=tmp_path, env=environment())
     try:
-        worker = int(driver.stdout.readline())
         wait_until(lambda: pids_in(tmp_path / "pids"))
         driver.kill()
         driver.wait()
+        (worker,) = pids_in(tmp_path / "worker")
         wait_until(lambda: not any(map(alive, pids_in(tmp_path / "pids"))))
         assert alive(worker)
-        time.sleep(1.0)  # it has the next structure by now
+        wait_until(lambda: not list((tmp_path / "scratch").glob("*/structure-*")))
+        time.sleep(0.5)  # it has the next structure by now
         assert len(pids_in(tmp_path / "pids")) == 1
     finally:
         driver.kill()
-        driver.communicate()
-        if worker:
+        driver.wait()
+        for worker in pids_in(tmp_path / "worker"):
             os.kill(worker, signal.SIGKILL)
 
 

@@ -1,7 +1,9 @@
 import contextlib
 import functools
 import importlib
+import os
 import platform
+import signal
 import threading
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -14,7 +16,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
 from ase_bmdal.common.errors import LabellingError, SimulationStopped
-from ase_bmdal.labelling import Labeller, LabellingSettings, lease
+from ase_bmdal.labelling import Labeller, LabellingSettings, lease, worker
 from ase_bmdal.labelling.executors import InProcessExecutor, LocalExecutor, resolve
 from ase_bmdal.labelling.record import failure
 from tests.labelling.treacherous import Treacherous, alive, copper, expect, pids_in, wait_until
@@ -337,6 +339,15 @@ def test_a_calculation_that_a_queue_ends_is_not_the_fault_of_the_structure(tmp_p
         ),
     ):
         label(labeller, [copper("terminate")])
+
+
+def test_a_process_that_was_killed_while_idle_is_replaced(tmp_path):
+    with Labeller(EMT, scratch=tmp_path, n_workers=1) as labeller:
+        label(labeller, [copper()])
+        (process,) = worker._processes[labeller._name]
+        os.kill(process._popen.pid, signal.SIGKILL)
+        wait_until(lambda: not process.is_alive())
+        assert label(labeller, [copper()])[0].status == "done"
 
 
 def test_stop_hands_out_what_is_done(tmp_path):
