@@ -68,8 +68,7 @@ class Retraining:
     epochs
         Epochs of a round that goes on from the previous weights; None takes a quarter of those from scratch.
     rate
-        Learning rates of such a round, in units of those from scratch; they decay throughout. At full rates the noise
-        of small minibatches moves the weights further with each round, and holes open beside the labels.
+        Learning rates of such a round, in units of those from scratch.
     growth
         The potential is trained from scratch when there are so many times the labels of the last time it was, and when
         learning ends.
@@ -81,7 +80,7 @@ class Retraining:
     """
 
     epochs: AtLeastOne | None = None
-    rate: Annotated[float, Field(gt=0.0)] = 0.3
+    rate: Annotated[float, Field(gt=0.0)] = 1.0
     growth: Annotated[float, Field(ge=1.0)] = 2.0
     promotion: Promotion = Promotion()
     valid_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
@@ -89,7 +88,7 @@ class Retraining:
     def shortened(self, training: TrainingSettings) -> TrainingSettings:
         """How a potential goes on from the previous weights, if `training` is how one is trained from scratch."""
         epochs = self.epochs or max(1, training.epochs // 4)
-        return replace(training, epochs=epochs, rate=self.rate * training.rate, decay=1.0)
+        return replace(training, epochs=epochs, rate=self.rate * training.rate)
 
 
 @settings

@@ -17,7 +17,7 @@ from ase_bmdal import Convergence, Trust
 from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
 from ase_bmdal.calculator.snapshot import calculators
 from ase_bmdal.common.errors import UntrustedError
-from ase_bmdal.learner.events import Ended, Finished
+from ase_bmdal.learner.events import LearningEnded, SimulationEnded
 from tests.calculator.test_trust import LONG, LOOSE, moving
 from tests.learner.runs import copper, learning, walk
 
@@ -164,7 +164,7 @@ class TestConvergence:
         walk(atoms, settled, 1)
         assert rounds(run)[-1]["labels"] == labels + 1
         assert rounds(run)[-1]["reason"] == "learning starts again: made up"
-        assert [type(event) for event in self.events].count(Finished) == 2
+        assert [type(event) for event in self.events].count(LearningEnded) == 2
 
     def test_within_the_budget(self, settled, run, watch):
         judge = Judge(settled)
@@ -222,7 +222,7 @@ class TestSpentBudget:
         np.testing.assert_array_equal(kept.get_momenta(), atoms.get_momenta())
         assert kept.constraints[0].index == [3]
         end = self.events[-1]
-        assert isinstance(end, Ended)
+        assert isinstance(end, SimulationEnded)
         assert end.reason.startswith("stopped after step 16: made up; the budget of 0 rounds is spent")
         assert (
             f"set back to step 10, its last trusted state, which is kept in {run / 'last_trusted.traj'}"

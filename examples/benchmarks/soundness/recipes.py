@@ -17,6 +17,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "input_spread": None,
         "weight_decay": 0.0,
         "force_length": None,
+        "rates": {"network": 0.03, "beta": 0.02},
+        "decay": 0.3,
         "retraining.growth": 1e9,
         "retraining.promotion": {"margin": 1e9},
     },
