@@ -68,7 +68,8 @@ class Retraining:
     epochs
         Epochs of a round that goes on from the previous weights; None takes a quarter of those from scratch.
     rate
-        Learning rates of such a round, in units of those from scratch.
+        Learning rates of such a round, in units of those from scratch. At full rates the noise of small minibatches
+        moves the weights further with each round, and holes open beside the labels.
     growth
         The potential is trained from scratch when there are so many times the labels of the last time it was, and when
         learning ends.
@@ -80,7 +81,7 @@ class Retraining:
     """
 
     epochs: AtLeastOne | None = None
-    rate: Annotated[float, Field(gt=0.0)] = 1.0
+    rate: Annotated[float, Field(gt=0.0)] = 0.4
     growth: Annotated[float, Field(ge=1.0)] = 2.0
     promotion: Promotion = Promotion()
     valid_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0

@@ -81,7 +81,7 @@ def fit(
             shape = stack[0].arrays.shape
             steps = np.arange(done, done + capacity(shape))
             left = 1 - (epoch - 1 + steps / steps_per_epoch) / how.epochs
-            fractions = np.clip(left / how.decay, 0, 1).astype(network.settings.dtype)
+            fractions = (np.clip(left / how.decay, 0, 1) ** how.decay_power).astype(network.settings.dtype)
             run = compiled_steps(network.settings, shape, descent, data.with_forces)
             state, values = run(state, fractions, np.int32(len(stack)), fixed, *stacked(stack))
             for minibatch, losses in zip(stack, values.numpy(), strict=False):
