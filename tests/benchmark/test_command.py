@@ -96,7 +96,7 @@ def test_epochs_are_shown_at_a_terminal_only():
     terminal, file = Terminal(), io.StringIO()
     for stream in (terminal, file):
         Progress(stream)(event)
-    assert terminal.getvalue() == "\r\x1b[KLCMD + FEAT(LL), seed 1, 20 structures: epoch 3 of 300"
+    assert terminal.getvalue() == "\r\x1b[KLCMD + FEAT(LL), seed 1, 20 structures: epoch 3 of 300\r"
     assert file.getvalue() == ""
 
 
