@@ -38,7 +38,8 @@ def test_forces_and_stress_are_derivatives(atoms):
 @pytest.mark.parametrize("n_members", [1, 2])
 def test_double_precision_of_any_model(n_members):
     single = [model(seed, dtype="float32") for seed in range(n_members)]
-    known = Uncertainty(np.eye(9, dtype=np.float32) if n_members == 1 else None, 2.0, 3.0)
+    posterior = np.eye(single[0].settings.n_invariants + 1, dtype=np.float32)
+    known = Uncertainty(posterior if n_members == 1 else None, 2.0, 3.0)
     single = single[0].with_uncertainty(known) if n_members == 1 else Committee(single, known)
     atoms = copper()
     atoms.calc = GMNNCalculator(single)
