@@ -51,7 +51,7 @@ class Judge:
 
 @pytest.fixture
 def calc(watch, run):
-    with learning(watch.reference, run, trust=LOOSE, convergence=LONG, pool_size=50) as calculator:
+    with learning(watch.reference, run, trust=LOOSE, convergence=LONG, pool_interval=1000) as calculator:
         walk(copper(), calculator, 3)
         yield calculator
 
@@ -103,7 +103,7 @@ class TestNobodyCanGoBack:
         assert "rewinds" not in dyn.atoms.info
 
     def test_basin_hopping(self, calc, judge):
-        atoms = copper(repeat=1)
+        atoms = copper()
         atoms.calc = calc
         judge.verdicts = ["trusted"] * 6 + ["refused", "trusted"] * 2
         version = calc.learner.version
@@ -191,7 +191,7 @@ class TestSpentBudget:
         self.events = []
         settings = {"trust": LOOSE, "max_rounds": 0, "on_event": self.events.append}
         with learning(watch.reference, run, **settings) as calc:
-            walk(copper(), calc, 1)
+            walk(copper(9), calc, 1)
             yield calc
 
     def test_a_plain_run_says_what_happened_and_how_to_go_on(self, spent):
@@ -267,6 +267,7 @@ class TestSeveralOnOneLearner:
         dyn = FIRE(NEB(images, method="improvedtangent"), logfile=None)
         guard = calc.attach(dyn)
         assert guard.is_trusted()
+        calc._trigger.round_done()
         Judge(images[1].calc).verdicts = ["doubtful"]
         images[1].get_forces()
         assert not guard.is_trusted()
@@ -287,6 +288,7 @@ class TestSeveralOnOneLearner:
         a, b = calc.share(), calc.share()
         for each in (a, b):
             walk(copper(), each, 1)
+        a._trigger.round_done()
         Judge(b).verdicts = ["doubtful"]
         walk(copper(3), b, 1)
         Judge(a)
