@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
-        return _end(f"\n{stop or arguments.if_interrupted.format_map(vars(arguments))}", 130)
+        return _end(f"\n{str(stop) or arguments.if_interrupted.format_map(vars(arguments))}", 130)
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
