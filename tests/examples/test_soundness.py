@@ -161,7 +161,10 @@ def test_a_run_is_replayed_and_measured_round_by_round(driver, call, tmp_path, c
     source.mkdir()
     store = LabelStore(source / "labels.db")
     for number, frames in enumerate((labelled(3)[:2], labelled(3)[2:])):
-        records = [LabelRecord(status="done", **vars(label)) for label in labels_of(frames)]
+        records = [
+            LabelRecord(status="done", energy=label.energy, forces=label.forces, stress=label.stress)
+            for label in labels_of(frames)
+        ]
         store.add(frames, round=number, source="pool", records=records)
     replay = ("--system", "tiny", "--folder", folder, "--replay", source)
     call("long_runs", *replay, "--last", 0, out=False)

@@ -149,7 +149,8 @@ def _train(models: Models, known: Sequence[StoredLabel], number: int, final: boo
     start = time.process_time()
     outcome = models.train(known, number, final=final)
     report = {"round": number, "labels": len(known), "cpu_seconds": round(time.process_time() - start, 1)}
-    models.keep(number, report | outcome._asdict() | {"commit": commit()})
+    told = outcome._asdict() if outcome else {}  # code before promotion tells nothing
+    models.keep(number, report | told | {"commit": commit()})
 
 
 def _predicted(rows: Sequence[StoredLabel], model: Potential | None) -> list[StoredLabel]:

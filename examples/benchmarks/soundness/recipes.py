@@ -11,7 +11,8 @@ from ase_bmdal import ModelSettings, Retraining, TrainingSettings
 KINDS = {"training": TrainingSettings, "architecture": ModelSettings, "retraining": Retraining}
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
-    "old": {  # until 2026-11-25: as trainings were before weight decay, and rounds before promotion
+    # As trainings were until commit 5411988, and rounds but for the decay of their rates: replay them with that code.
+    "old": {
         "envelope": "cosine",
         "shared": 0.0,
         "input_spread": None,
