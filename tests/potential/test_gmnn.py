@@ -115,7 +115,12 @@ def test_large_energies_cost_no_accuracy():
     atoms = rattled(molecule("CH3CH2OH"))
     model = model_for([atoms], dtype="float32")
     heavy = GMNN(
-        model.settings, model.elements, model.parameters, model.atomic_energies - 1e5, model.energy_scale
+        model.settings,
+        model.elements,
+        model.parameters,
+        model.atomic_energies - 1e5,
+        model.energy_scale,
+        model.inputs,
     )
     low, high = model.predict([atoms])[0], heavy.predict([atoms])[0]
     assert high.energy + 9e5 == pytest.approx(low.energy, abs=1e-8)
