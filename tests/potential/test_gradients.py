@@ -20,7 +20,8 @@ def test_blocks_of_atoms_change_nothing(monkeypatch, how, repulsion):
     structures = [rattled(bulk("NaCl", "rocksalt", a=4.0) * (2, 2, n), seed=n) for n in (1, 2, 3)]
     [(_, batch)] = batches(structures, model.elements, 4.0, np.float64, 1000)
     rng = np.random.default_rng(0)
-    posterior = None if how == "plain" else tf.constant(rng.normal(size=(5, 13)))
+    n_features = model.settings.n_invariants + 1
+    posterior = None if how == "plain" else tf.constant(rng.normal(size=(5, n_features)))
 
     def found():
         return examine(model.tensors, arrays_of(batch), posterior, model.settings, how == "pulled")
