@@ -8,6 +8,7 @@ import tensorflow as tf
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.units import Bohr, Hartree
+from numpy.typing import NDArray
 
 from ase_bmdal.potential.settings import ModelSettings
 from ase_bmdal.structures.batch import Geometry
@@ -67,13 +68,21 @@ def repulsion(pairs: tf.Tensor, numbers: tf.Tensor, neighbours: tf.Tensor, cutof
     return 0.5 * tf.reduce_sum(energies, axis=1)
 
 
-def repulsion_energy(atoms: Atoms, settings: ModelSettings) -> float:
-    """What the repulsion adds to the energy of a structure, eV; 0 for an architecture without it."""
+def repulsion_of(atoms: Atoms, settings: ModelSettings) -> tuple[float, NDArray[np.float64]]:
+    """What the repulsion adds to the energy of a structure, eV, and to its forces, eV/Å, [n_atoms, 3].
+
+    Zero for an architecture without it.
+    """
+    forces = np.zeros((len(atoms), 3))
     if settings.repulsion is None:
-        return 0.0
+        return 0.0, forces
     geometry = Geometry.of(atoms, settings.cutoff)
-    numbers = geometry.numbers.astype(np.float64)
-    energies = repulsion(
-        tf.constant(geometry.pairs), numbers, numbers[geometry.table.neighbour], settings.cutoff
-    )
-    return float(tf.reduce_sum(energies))
+    numbers, neighbour = geometry.numbers.astype(np.float64), geometry.table.neighbour
+    pairs = tf.constant(geometry.pairs)
+    with tf.GradientTape() as tape:
+        tape.watch(pairs)
+        energy = tf.reduce_sum(repulsion(pairs, numbers, numbers[neighbour], settings.cutoff))
+    gradients = np.where(geometry.table.is_pair[..., None], tape.gradient(energy, pairs).numpy(), 0.0)
+    forces += gradients.sum(axis=1)
+    np.subtract.at(forces, neighbour, gradients)
+    return float(energy), forces

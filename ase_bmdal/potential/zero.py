@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ase_bmdal.potential.gmnn import GMNN, Potential
 from ase_bmdal.potential.regression import Reference, composition, fit_reference, rebase, scale_of_forces
-from ase_bmdal.potential.repulsion import repulsion_energy
+from ase_bmdal.potential.repulsion import repulsion_of
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
 from ase_bmdal.structures.free_atoms import by_number, of_isolated
 from ase_bmdal.structures.labels import Label
@@ -48,14 +48,22 @@ def reference_for(
     counted = _counted(labels)
     given, isolated = by_number(atomic_energies), of_isolated(structures, labels)
     elements = {int(z) for atoms in structures for z in atoms.numbers} | set(model.elements if model else ())
+    rest = [_without_repulsion(*each, settings) for each in zip(structures, labels, strict=True)]
     return fit_reference(
         [structures[index] for index in counted],
-        [labels[index].energy - repulsion_energy(structures[index], settings) for index in counted],
+        [rest[index].energy for index in counted],
         sorted(elements),
-        scale_of_forces([label for label in labels if label.weights[1] > 0], how.force_length),
+        scale_of_forces([label for label in rest if label.weights[1] > 0], how.force_length),
         free_atoms={element: given.get(element, energy) for element, energy in isolated.items()},
         near=_of_model(model) | given,
     )
+
+
+def _without_repulsion(atoms: Atoms, label: Label, settings: ModelSettings) -> Label:
+    """What is left for the network to learn."""
+    energy, forces = repulsion_of(atoms, settings)
+    left = None if label.forces is None else label.forces - forces
+    return replace(label, energy=label.energy - energy, forces=left)
 
 
 def going_on(

@@ -164,7 +164,11 @@ def test_shapes_are_traced_once_per_bucket():
     before = compiled_evaluate.cache_info().currsize
     for n in range(33, 49):
         model.predict([Atoms(f"Si{n}", positions=5.0 * np.arange(3 * n).reshape(n, 3))])
-    assert compiled_evaluate.cache_info().currsize - before == len({bucket(n, bits=0) for n in range(33, 49)}) == 1
+    assert (
+        compiled_evaluate.cache_info().currsize - before
+        == len({bucket(n, bits=0) for n in range(33, 49)})
+        == 1
+    )
 
 
 def test_unknown_elements_are_named():
