@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ase import Atoms
 from curvature import read_pairs
-from data import DATA, load
+from data import DATA, OURS, load
 from recipes import Recipe, add_arguments, recipe
 from results import Record, append, commit, is_done, read
 
@@ -77,13 +77,14 @@ def measure(how: Recipe, name: str, n: int | None, seed: int, data: Path, work: 
     structures = training_structures(name, n, seed, data)
     tests = {file: load(file, data) for file in (*of.inside, *of.outside)}
     held_out, rest = tests[of.inside[0]][::2], tests[of.inside[0]][1::2]
+    pairs = read_pairs(load(f"{name}_curvature", data)) if of.reference else []
     return {
         "cost": cost,
         "errors": {
             file: measures.errors(model.predict(frames), frames)
             for file, frames in {"train": structures, **tests}.items()
         },
-        "curvature": measures.curvature_errors(model, read_pairs(load(f"{name}_curvature", data))),
+        "curvature": measures.curvature_errors(model, pairs),
         "bounds": measures.bounds(model, structures, held_out, tests | {of.inside[0]: rest}),
         "weights": measures.weights(model),
     }
@@ -95,7 +96,7 @@ def main() -> None:
     options.add_argument("--data", type=Path, required=True, help="folder of the data")
     options.add_argument("--work", type=Path, required=True, help="folder of the potentials")
     options.add_argument("--out", type=Path, required=True, help="file of results, JSON lines")
-    options.add_argument("--sets", nargs="+", choices=list(DATA), default=list(DATA))
+    options.add_argument("--sets", nargs="+", choices=list(DATA), default=OURS)
     options.add_argument(
         "--structures",
         type=int,

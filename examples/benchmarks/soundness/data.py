@@ -8,11 +8,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import curvature
 import molecules
+import published
 import solids
 from ase import Atoms
 from ase.io import read, write
@@ -31,7 +32,7 @@ class DataSet:
     inside, outside
         Files of structures like those, and of others.
     reference
-        Makes the calculator of the labels.
+        Makes the calculator of the labels; None for published ones, which nothing is simulated of.
     cutoff
         Å.
     temperature
@@ -45,10 +46,10 @@ class DataSet:
     train: str
     inside: tuple[str, ...]
     outside: tuple[str, ...]
-    reference: Callable[[], object]
+    reference: Callable[[], object] | None
     cutoff: float
-    temperature: float
-    timestep: float
+    temperature: float = 0.0
+    timestep: float = 0.0
     pool: str = ""
 
 
@@ -82,10 +83,14 @@ DATA = {
     "compound": DataSet(
         "compound_train", ("compound_test",), ("compound_strained",), solids.emt, 5.5, 600.0, 2.0
     ),
+    "aspirin_md17": DataSet("aspirin_md17_pool", ("aspirin_md17_test",), (), None, 4.0),
+    "aspirin_rmd17": DataSet("aspirin_rmd17_pool", ("aspirin_rmd17_test",), (), None, 5.0),
+    "tio2": DataSet("tio2_pool", ("tio2_test",), (), None, 6.5),
+    "lmnto": DataSet("lmnto_pool", ("lmnto_test",), (), None, 6.5),
 }
+OURS = [name for name, of in DATA.items() if of.reference]
 
-
-FILES = [*MAKERS, *(f"{name}_curvature" for name in DATA)]
+FILES = [*MAKERS, *published.MAKERS, *(f"{name}_curvature" for name in OURS)]
 
 
 @dataclass(frozen=True)
@@ -124,16 +129,22 @@ LONG_RUNS = {
 def make(folder: Path, names: list[str] | None = None) -> None:
     """Make the files that are missing, one after the other."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in names or FILES:
+    for name in names or [file for file in FILES if file not in published.MAKERS]:
         path = folder / f"{name}.extxyz"
         if path.exists():
             continue
         start = time.perf_counter()
-        frames = list(MAKERS[name]() if name in MAKERS else _curvature(name, folder))
+        frames = list(_maker(name, folder)())
         unfinished = path.with_suffix(f".{os.getpid()}.extxyz")
         write(unfinished, frames)
         unfinished.rename(path)
         print(f"{path}: {len(frames)} structures, {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def _maker(name: str, folder: Path) -> Maker:
+    if name in published.MAKERS:
+        return partial(published.MAKERS[name], folder)
+    return MAKERS[name] if name in MAKERS else partial(_curvature, name, folder)
 
 
 def _curvature(name: str, folder: Path) -> Iterator[Atoms]:

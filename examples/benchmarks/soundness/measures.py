@@ -51,7 +51,12 @@ def errors(predicted: Sequence[Label], structures: Sequence[Atoms]) -> Record:
 
 
 def curvature_errors(model: Any, pairs: Sequence[Curvature]) -> Record:
-    """Second derivatives of the energy along directions: RMS error relative to the RMS of the reference."""
+    """Second derivatives of the energy along directions: RMS error relative to the RMS of the reference.
+
+    Nothing for sets without a reference.
+    """
+    if not pairs:
+        return {}
     ends = [atoms for pair in pairs for atoms in (pair.before, pair.after)]
     forces = [label.forces for label in model.predict(ends)]
     ours = np.array([pair.of(*forces[2 * k : 2 * k + 2]) for k, pair in enumerate(pairs)])
