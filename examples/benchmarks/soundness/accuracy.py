@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ase import Atoms
 from curvature import read_pairs
-from data import DATA, OURS, load
+from data import DATA, load, with_reference
 from recipes import Recipe, add_arguments, recipe
 from results import Record, append, commit, is_done, read
 
@@ -96,7 +96,7 @@ def main() -> None:
     options.add_argument("--data", type=Path, required=True, help="folder of the data")
     options.add_argument("--work", type=Path, required=True, help="folder of the potentials")
     options.add_argument("--out", type=Path, required=True, help="file of results, JSON lines")
-    options.add_argument("--sets", nargs="+", choices=list(DATA), default=OURS)
+    options.add_argument("--sets", nargs="+", choices=list(DATA), default=with_reference())
     options.add_argument(
         "--structures",
         type=int,

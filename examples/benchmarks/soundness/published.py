@@ -1,4 +1,4 @@
-"""Sets that were published, from their archives in the folder of the data; 2000 structures to draw from, 400 to test."""
+"""Sets that were published, from archives in the folder of the data: 2000 structures to draw from, 400 to test."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -19,7 +19,7 @@ from ase import Atoms, units
 from ase.data import covalent_radii
 from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
-from data import DATA, OURS, load
+from data import DATA, load, with_reference
 from molecules import langevin, with_velocities
 from recipes import add_arguments, recipe
 from results import Record, append, commit, is_done, read
@@ -206,7 +206,7 @@ def main() -> None:
     options.add_argument("--data", type=Path, required=True, help="folder of the data")
     options.add_argument("--work", type=Path, required=True, help="folder of the potentials")
     options.add_argument("--out", type=Path, required=True, help="file of results, JSON lines")
-    options.add_argument("--sets", nargs="+", choices=OURS, default=["acac", "ethanol"])
+    options.add_argument("--sets", nargs="+", choices=with_reference(), default=["acac", "ethanol"])
     options.add_argument("--structures", type=int, help="train on so many at random instead of all")
     options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     options.add_argument("--walkers", type=int, default=10, help="simulations of each kind (%(default)s)")
