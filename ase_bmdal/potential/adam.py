@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ase_bmdal.potential.compilation import Compiled
 from ase_bmdal.potential.gradients import Arrays, Parameters
-from ase_bmdal.potential.loss import Targets, losses
+from ase_bmdal.potential.loss import Targets, loss_terms
 from ase_bmdal.potential.settings import Descent, ModelSettings
 from ase_bmdal.structures.batch import Shape
 
@@ -55,10 +55,11 @@ def compiled_steps(settings: ModelSettings, shape: Shape, descent: Descent, with
             batch, labels = Arrays(*(a[index] for a in arrays)), Targets(*(t[index] for t in targets))
             with tf.GradientTape() as tape:
                 tape.watch(state.parameters)
-                each = losses({**state.parameters, **fixed}, batch, labels, settings, with_forces)
+                terms = loss_terms({**state.parameters, **fixed}, batch, labels, settings, with_forces)
+                each = terms.total(of_whole(fractions[index], descent) if with_forces else 1.0)
                 total = tf.reduce_sum(each) / tf.math.count_nonzero(labels.energy_weights, dtype=each.dtype)
             moved = adamw(state, tape.gradient(total, state.parameters), descent, fractions[index])
-            return index + 1, moved, tf.tensor_scatter_nd_update(found, [[index]], [each])
+            return index + 1, moved, tf.tensor_scatter_nd_update(found, [[index]], [terms.total()])
 
         nothing = tf.zeros_like(targets.energies)
         _, state, found = tf.while_loop(
@@ -67,6 +68,15 @@ def compiled_steps(settings: ModelSettings, shape: Shape, descent: Descent, with
         return state, found
 
     return run
+
+
+def of_whole(fraction: tf.Tensor, descent: Descent) -> tf.Tensor:
+    """How much energies and virials count beside the forces while a fraction of the learning rates is left.
+
+    A step moves the energies of all atoms of a cell together, at full rates by far more than the error of their sum; as
+    much as that noise counts, the forces are not learned (docs/recipe.md).
+    """
+    return 1.0 / (1.0 + (descent.energy_delay * fraction) ** 2)
 
 
 def adamw(state: State, gradients: Parameters, descent: Descent, fraction: tf.Tensor | float) -> State:

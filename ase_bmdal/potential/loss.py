@@ -71,10 +71,22 @@ def assemble_targets(
     return targets
 
 
-def losses(
+class Terms(NamedTuple):
+    """Terms of the loss of every structure of a batch, zero for padding: [S] each."""
+
+    energy: tf.Tensor
+    force: tf.Tensor
+    virial: tf.Tensor
+
+    def total(self, of_whole: tf.Tensor | float = 1.0) -> tf.Tensor:
+        """The loss of every structure, where what concerns it as a whole, energy and virial, counts so much, [S]."""
+        return of_whole * (self.energy + self.virial) + self.force
+
+
+def loss_terms(
     parameters: Parameters, arrays: Arrays, targets: Targets, settings: ModelSettings, with_forces: bool
-) -> tf.Tensor:
-    """Loss of every structure of a batch, zero for padding, [S].
+) -> Terms:
+    """The loss of a batch, term by term.
 
     Parameters
     ----------
@@ -88,20 +100,21 @@ def losses(
 
     if not with_forces:
         energies = per_structure(atomic_energies(parameters, arrays.surroundings, settings))
-        return targets.energy_weights * (energies - targets.energies) ** 2
+        energy = targets.energy_weights * (energies - targets.energies) ** 2
+        return Terms(energy, tf.zeros_like(energy), tf.zeros_like(energy))
     evaluation = evaluate(parameters, arrays, settings)
     energy = targets.energy_weights * (per_structure(evaluation.energies) - targets.energies) ** 2
     force = targets.force_weights * tf.reduce_sum((evaluation.forces - targets.forces) ** 2, axis=1)
     virial = tf.reduce_sum((evaluation.virials - targets.virials) ** 2, axis=(1, 2))
-    return energy + per_structure(force) + targets.virial_weights * virial
+    return Terms(energy, per_structure(force), targets.virial_weights * virial)
 
 
 @cache
 def compiled_losses(settings: ModelSettings, shape: Shape, with_forces: bool) -> Any:
-    """`losses` compiled for an architecture and one shape of batch."""
+    """The loss of every structure, [S], compiled for an architecture and one shape of batch."""
 
     @Compiled
     def run(parameters: Parameters, arrays: Arrays, targets: Targets) -> tf.Tensor:
-        return losses(parameters, arrays, targets, settings, with_forces)
+        return loss_terms(parameters, arrays, targets, settings, with_forces).total()
 
     return run

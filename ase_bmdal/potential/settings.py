@@ -105,6 +105,7 @@ class Descent:
     weight_decay: NotNegative = 0.0
     clip_norm: Annotated[float, Field(gt=0.0)] = 1.0
     clip_after: Annotated[int, Field(ge=0)] = 20
+    energy_delay: NotNegative = 0.0
 
     def decay_of(self, parameter: str) -> float:
         """Weight decay of a parameter by its name; scale and shift of the elements have a meaning and keep it."""
@@ -139,6 +140,9 @@ class TrainingSettings:
         Length, Å, over which the root mean square of the forces (of their components) changes the energy by the energy
         scale `c`; None takes the paper's scale, the residual of a regression of the energies on the composition, which
         data without forces have in any case.
+    energy_delay
+        How late energies and stresses come into their own, if there are forces: while a part `f` of the full learning
+        rates is left, they count `1 / (1 + (energy_delay f)²)` of what they do at the end. 0 is at once.
     energy_weight, force_weight, stress_weight
         Of the loss: `lambda_E`; `lambda_F / N_at`, Å²; and the weight of the virial, the stress times the volume.
     """
@@ -153,6 +157,7 @@ class TrainingSettings:
     clip_norm: Annotated[float, Field(gt=0.0)] = 1.0
     clip_after: Annotated[int, Field(ge=0)] = 20
     force_length: Annotated[float, Field(gt=0.0)] | None = 0.2
+    energy_delay: NotNegative = 30.0
     energy_weight: NotNegative = 1.0
     force_weight: NotNegative = 12.0
     stress_weight: NotNegative = 0.1
@@ -173,6 +178,7 @@ class TrainingSettings:
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,
             clip_after=self.clip_after,
+            energy_delay=self.rate * self.energy_delay,
         )
 
 
@@ -180,6 +186,12 @@ PAPER_ARCHITECTURE = ModelSettings(
     envelope="cosine", n_gaussians=7, n_radial=5, shared=0.0, input_spread=None, hidden=(512, 512)
 )
 PAPER = TrainingSettings(
-    epochs=1000, batch_size=32, decay_power=1.0, weight_decay=0.0, force_length=None, stress_weight=0.0
+    epochs=1000,
+    batch_size=32,
+    decay_power=1.0,
+    weight_decay=0.0,
+    force_length=None,
+    energy_delay=0.0,
+    stress_weight=0.0,
 )
 PAPER_ENERGY_ONLY = replace(PAPER, epochs=500)

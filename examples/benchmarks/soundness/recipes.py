@@ -18,6 +18,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "input_spread": None,
         "weight_decay": 0.0,
         "force_length": None,
+        "energy_delay": 0.0,
         "decay": 0.3,
         "decay_power": 1.0,
         "retraining.rate": 1.0,
