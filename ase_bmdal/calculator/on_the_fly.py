@@ -78,7 +78,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
     model
         Trained potential to begin with: the object, its file, or a run folder.
     epochs
-        Of a training from scratch.
+        Of a training from scratch; None leaves it to `training`.
     executor
         Where labels are computed: ``"local"`` (a process for each core), ``"in-process"``, ``"mpi"``, or any
         `concurrent.futures.Executor`.

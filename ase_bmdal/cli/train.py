@@ -30,7 +30,9 @@ def add_to(commands: Any) -> None:
         "(default: train on all, keep the last epoch)",
     )
     parser.add_argument("--cutoff", type=float, help="in Å (default: 5)")
-    parser.add_argument("--epochs", type=int, help="how often each structure is used (default: 300)")
+    parser.add_argument(
+        "--epochs", type=int, help="how often each structure is used (default: 300, more of few)"
+    )
     add_keys_to(parser)
     parser.add_argument(
         "--atomic-energies",

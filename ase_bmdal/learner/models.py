@@ -141,8 +141,8 @@ class Models:
     def _train(self, labels: Sequence[StoredLabel], number: int, start: Potential | None) -> Potential:
         settings = self._settings
         held_out = [row.atoms for row in labels if self._is_held_out(row)]
-        how = settings.retraining.shortened(settings.training) if start else settings.training
         rest = [row.atoms for row in labels if not self._is_held_out(row)] or held_out
+        how = settings.retraining.shortened(settings.training, len(rest)) if start else settings.training
         return train(
             rest,
             valid=held_out if held_out is not rest else None,

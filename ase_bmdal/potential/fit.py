@@ -72,15 +72,15 @@ def fit(
     fixed = {name: value for name, value in network.tensors.items() if name not in parameters}
     state = initial_state(parameters)
     batch_size = how.batch_size_for(len(data))
-    steps_per_epoch = math.ceil(len(data) / batch_size)
+    steps_per_epoch, n_epochs = math.ceil(len(data) / batch_size), how.epochs_for(len(data))
     best, best_loss = parameters, math.inf
-    for epoch in range(1, how.epochs + 1):
+    for epoch in range(1, n_epochs + 1):
         each = np.empty(len(data))
         done = 0
         for stack in stacks(data.minibatches(batch_size, rng)):
             shape = stack[0].arrays.shape
             steps = np.arange(done, done + capacity(shape))
-            left = 1 - (epoch - 1 + steps / steps_per_epoch) / how.epochs
+            left = 1 - (epoch - 1 + steps / steps_per_epoch) / n_epochs
             fractions = (np.clip(left / how.decay, 0, 1) ** how.decay_power).astype(network.settings.dtype)
             run = compiled_steps(network.settings, shape, descent, data.with_forces)
             state, values = run(state, fractions, np.int32(len(stack)), fixed, *stacked(stack))
@@ -89,12 +89,12 @@ def fit(
             done += len(stack)
         _check(each, f"training structure, epoch {epoch}")
         valid_loss = None
-        if valid and _is_due(epoch, how.epochs, len(valid) / len(data)):
+        if valid and _is_due(epoch, n_epochs, len(valid) / len(data)):
             valid_loss = _validate({**state.parameters, **fixed}, valid, network)
         if valid is None or (valid_loss is not None and valid_loss < best_loss):
             best, best_loss = state.parameters, math.inf if valid_loss is None else valid_loss
         if on_epoch:
-            on_epoch(Epoch(epoch, how.epochs, float(each.mean()), valid_loss))
+            on_epoch(Epoch(epoch, n_epochs, float(each.mean()), valid_loss))
     return network.with_parameters({name: value.numpy() for name, value in best.items()})
 
 

@@ -1,5 +1,6 @@
 """Architecture of the potential, and how it is trained."""
 
+import math
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from ase_bmdal.common.settings import settings
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0.0)]
 Precision = Literal["float32", "float64"]
+LEAST_EPOCHS, MOST_EPOCHS, ENOUGH_STEPS = 300, 1000, 20_000
 
 
 @settings
@@ -119,7 +121,8 @@ class TrainingSettings:
     Attributes
     ----------
     epochs
-        How often each structure is used.
+        How often each structure is used; None is 300 times, and with few structures more often, up to 1000 times, to
+        make 20 000 steps.
     batch_size
         Structures per step; None lets it grow with the number of structures.
     rates
@@ -147,7 +150,7 @@ class TrainingSettings:
         Of the loss: `lambda_E`; `lambda_F / N_at`, Å²; and the weight of the virial, the stress times the volume.
     """
 
-    epochs: Positive = 300
+    epochs: Positive | None = None
     batch_size: Positive | None = None
     rates: LearningRates | None = None
     rate: Annotated[float, Field(gt=0.0)] = 1.0
@@ -158,9 +161,14 @@ class TrainingSettings:
     clip_after: Annotated[int, Field(ge=0)] = 20
     force_length: Annotated[float, Field(gt=0.0)] | None = 0.2
     energy_delay: NotNegative = 30.0
-    energy_weight: NotNegative = 1.0
+    energy_weight: NotNegative = 10.0
     force_weight: NotNegative = 12.0
     stress_weight: NotNegative = 0.1
+
+    def epochs_for(self, n_structures: int) -> int:
+        """Epochs that were asked for, or as many as so many structures need."""
+        steps_per_epoch = math.ceil(n_structures / self.batch_size_for(n_structures))
+        return self.epochs or min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(ENOUGH_STEPS / steps_per_epoch)))
 
     def batch_size_for(self, n_structures: int) -> int:
         """Structures per step: what was asked for, or 2 for up to 1500 structures and more for more, up to 32."""
@@ -192,6 +200,7 @@ PAPER = TrainingSettings(
     weight_decay=0.0,
     force_length=None,
     energy_delay=0.0,
+    energy_weight=1.0,
     stress_weight=0.0,
 )
 PAPER_ENERGY_ONLY = replace(PAPER, epochs=500)

@@ -57,7 +57,7 @@ def force_error(model: Potential, test: Sequence[Atoms]) -> float:
     return float(np.abs(np.concatenate(errors)).mean() / KCAL)
 
 
-def accuracy(data: Path, n: int, added: int, n_test: int, epochs: int, seed: int) -> None:
+def accuracy(data: Path, n: int, added: int, n_test: int, epochs: int | None, seed: int) -> None:
     """Trainings by the default recipe, from scratch and going on from the first."""
     test = frames_of(data, "aspirin_test", n_test, "md17")
     structures = frames_of(data, "aspirin_pool", n + added, "md17", seed)
@@ -66,7 +66,7 @@ def accuracy(data: Path, n: int, added: int, n_test: int, epochs: int, seed: int
     for name, n_used, training, model in (
         ("from scratch", n, how, None),
         ("from scratch", n + added, how, None),
-        ("warm", n + added, Retraining().shortened(how), "first"),
+        ("warm", n + added, Retraining().shortened(how, n + added), "first"),
     ):
         start = time.perf_counter()
         trained = train(
@@ -92,9 +92,7 @@ def main() -> None:
     options.add_argument("--initial", type=int, default=100, help="structures to learn from (%(default)s)")
     options.add_argument("--added", type=int, default=10, help="structures of the warm round (%(default)s)")
     options.add_argument("--test", type=int, default=2000, help="structures to test with (%(default)s)")
-    options.add_argument(
-        "--epochs", type=int, default=TrainingSettings().epochs, help="from scratch (%(default)s)"
-    )
+    options.add_argument("--epochs", type=int, help="from scratch (default: the recipe's)")
     options.add_argument("--seeds", type=int, default=3, help="of the accuracy (%(default)s)")
     wanted = options.parse_args()
     if "speed" in wanted.parts:

@@ -100,7 +100,7 @@ class Curve:
         ]
 
     def _trained(self, rows: Sequence[StoredLabel], model: Potential | None) -> Potential:
-        how = Retraining().shortened(self._how) if model else self._how
+        how = Retraining().shortened(self._how, len(rows)) if model else self._how
         seed = int(stream(self._seed, "training", len(rows)).integers(2**31))
         structures = [row.atoms for row in rows]
         trained = train(structures, cutoff=self._cutoff, training=how, seed=seed, model=model)

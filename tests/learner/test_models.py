@@ -107,7 +107,8 @@ def test_a_kept_potential_knows_when_it_was_last_trained_from_scratch(models, tm
 
 def test_a_warm_round_is_short_and_may_be_slow():
     training = TrainingSettings(epochs=200, rate=0.5, weight_decay=0.01)
-    warm = Retraining(rate=0.2).shortened(training)
+    warm = Retraining(rate=0.2).shortened(training, 50)
     assert (warm.epochs, warm.rate, warm.weight_decay) == (50, 0.1, 0.01)
     assert warm.rates_for(True).network == pytest.approx(0.1 * 0.03)
-    assert Retraining(epochs=7).shortened(training).epochs == 7
+    assert Retraining(epochs=7).shortened(training, 50).epochs == 7
+    assert Retraining().shortened(TrainingSettings(), 50).epochs == TrainingSettings().epochs_for(50) // 4

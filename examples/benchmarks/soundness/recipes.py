@@ -19,6 +19,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "weight_decay": 0.0,
         "force_length": None,
         "energy_delay": 0.0,
+        "energy_weight": 1.0,
+        "epochs": 300,
         "decay": 0.3,
         "decay_power": 1.0,
         "retraining.rate": 1.0,
