@@ -189,6 +189,14 @@ class TestSteps:
         assert capacity(Shape(4096, 160, 32)) == 1
 
 
+@pytest.mark.parametrize(
+    ("n", "epochs"), [(1, 1000), (20, 1000), (50, 800), (100, 400), (134, 300), (1000, 300), (10**5, 300)]
+)
+def test_few_structures_are_used_more_often(n, epochs):
+    assert TrainingSettings().epochs_for(n) == epochs
+    assert TrainingSettings(epochs=7).epochs_for(n) == 7
+
+
 class TestAdamW:
     def n_clipped(self, n_steps, spikes, rtol):
         """Compare with NumPy; gives how many gradients were clipped."""
