@@ -80,9 +80,9 @@ def fit(
         for stack in stacks(data.minibatches(batch_size, rng)):
             shape = stack[0].arrays.shape
             steps = np.arange(done, done + capacity(shape))
-            left = 1 - (epoch - 1 + steps / steps_per_epoch) / n_epochs
-            fractions = (np.clip(left / how.decay, 0, 1) ** how.decay_power).astype(network.settings.dtype)
+            left = how.left_of_rates((epoch - 1 + steps / steps_per_epoch) / n_epochs)
             run = compiled_steps(network.settings, shape, descent, data.with_forces)
+            fractions = left.astype(network.settings.dtype)
             state, values = run(state, fractions, np.int32(len(stack)), fixed, *stacked(stack))
             for minibatch, losses in zip(stack, values.numpy(), strict=False):
                 each[minibatch.members] = losses[: len(minibatch.members)]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from ase_bmdal.common.settings import settings
@@ -174,19 +175,19 @@ class TrainingSettings:
         """Structures per step: what was asked for, or 2 for up to 1500 structures and more for more, up to 32."""
         return self.batch_size or min(32, max(2, n_structures // 500))
 
-    def rates_for(self, with_forces: bool) -> LearningRates:
-        """Learning rates that were asked for, or the paper's, times `rate`."""
-        rates = self.rates or (LearningRates() if with_forces else ENERGY_ONLY_RATES)
-        return LearningRates(**{name: self.rate * value for name, value in vars(rates).items()})
+    def left_of_rates(self, done: NDArray[np.floating]) -> NDArray[np.floating]:
+        """What is left of the learning rates when so much of the training is done; it begins with `rate`."""
+        left: NDArray[np.floating] = np.clip((1 - done) / self.decay, 0, 1) ** self.decay_power
+        return self.rate * left
 
     def descent_for(self, with_forces: bool) -> Descent:
-        """What the optimizer is told."""
+        """What the optimizer is told; the same for a whole run, so that its steps are compiled once."""
         return Descent(
-            rates=self.rates_for(with_forces),
+            rates=self.rates or (LearningRates() if with_forces else ENERGY_ONLY_RATES),
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,
             clip_after=self.clip_after,
-            energy_delay=self.rate * self.energy_delay,
+            energy_delay=self.energy_delay,
         )
 
 

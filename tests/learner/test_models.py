@@ -109,6 +109,6 @@ def test_a_warm_round_is_short_and_may_be_slow():
     training = TrainingSettings(epochs=200, rate=0.5, weight_decay=0.01)
     warm = Retraining(rate=0.2).shortened(training, 50)
     assert (warm.epochs, warm.rate, warm.weight_decay) == (50, 0.1, 0.01)
-    assert warm.rates_for(True).network == pytest.approx(0.1 * 0.03)
+    assert warm.left_of_rates(np.array([0.0, 0.5])) == pytest.approx([0.1, 0.1 / 4])
     assert Retraining(epochs=7).shortened(training, 50).epochs == 7
     assert Retraining().shortened(TrainingSettings(), 50).epochs == TrainingSettings().epochs_for(50) // 4
