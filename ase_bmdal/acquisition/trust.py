@@ -24,10 +24,15 @@ class Trust:
     enabled
         False trusts all.
     force_tolerance
-        A frame on which the force error of an atom may exceed this bound, eV/Å, starts a round at once. None takes
-        twice the largest bound among the labels of the last round, as it was before training on them; after first
-        contact twice the median of the largest bounds of its structures; in either case not more than the largest
-        force in these labels.
+        A frame on which the force error of an atom may exceed this bound, eV/Å, starts a round at once. None lets it
+        set itself by the labels of the last round, with the next three.
+    novel
+        Such a tolerance in units of the largest bound among these labels, as it was before training on them; after
+        first contact of the median of the largest bounds of its structures.
+    ceiling
+        What it is at most, in units of the largest force in these labels.
+    floor
+        What it is at least, in units of the mean error that ends learning (`Convergence.force_mae`).
     refuse
         Beyond so many tolerances forces are not handed out: the simulation goes back, or stops.
     probability
@@ -40,6 +45,9 @@ class Trust:
 
     enabled: bool = True
     force_tolerance: Positive | None = None
+    novel: Positive = 2.0
+    ceiling: Positive = 1.0
+    floor: Positive = 5.0
     refuse: Annotated[float, Field(gt=1.0)] = 5.0
     probability: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
     cool_down: Annotated[int, Field(ge=0)] = 10

@@ -141,8 +141,9 @@ class Learner:
             return None
         if self._tolerance is None or self._tolerance[0] != self.version:
             rows = comparable(self._labels.done, self.settings.combination.n_models)
-            own = own_tolerance(rows, uncertainty, self.settings.convergence.force_mae)
-            self._tolerance = self.version, self.settings.trust.force_tolerance or own
+            trust, small = self.settings.trust, self.settings.convergence.force_mae
+            own = own_tolerance(rows, uncertainty, trust, small)
+            self._tolerance = self.version, trust.force_tolerance or own
         return self._tolerance[1]
 
     @property

@@ -23,9 +23,6 @@ RECENT = (
 )
 RAW = "inputs"  # what the raw uncertainty of a single network is made of
 POWER = 1.5  # errors grow faster than the distance from what is known
-NOVEL = 2.0  # a tolerance that sets itself, in units of the largest bound of the last round
-LARGEST = 1.0  # largest tolerance that sets itself, in units of the largest force of the last round
-FLOOR = 5.0  # smallest tolerance that sets itself, in units of the mean error that ends learning
 
 
 def predictions(model: Potential, structures: Sequence[Atoms]) -> list[dict[str, Any]]:
@@ -161,7 +158,9 @@ def _force_ratios(rows: Sequence[StoredLabel], power: float) -> NDArray[np.float
     return np.concatenate(found) if found else np.empty(0)
 
 
-def own_tolerance(rows: Sequence[StoredLabel], uncertainty: Uncertainty, small_error: float) -> float | None:
+def own_tolerance(
+    rows: Sequence[StoredLabel], uncertainty: Uncertainty, trust: Trust, small_error: float
+) -> float | None:
     """Twice the largest bound on the labels of the last round, as it was before training on them, eV/Å.
 
     After first contact the median of its structures counts: the most disturbed may be one that no simulation visits.
@@ -177,6 +176,8 @@ def own_tolerance(rows: Sequence[StoredLabel], uncertainty: Uncertainty, small_e
         Labels.
     uncertainty
         The present bounds.
+    trust
+        How large it may be; twice is `Trust.novel`.
     small_error
         Mean error that is small enough, eV/Å; a tolerance is at least some times that.
     """
@@ -190,7 +191,7 @@ def own_tolerance(rows: Sequence[StoredLabel], uncertainty: Uncertainty, small_e
     ]
     largest = max(each) if last[0].is_test else float(np.median(each))
     strongest = max(np.linalg.norm(row.atoms.get_forces(), axis=1).max() for row in last)
-    return float(max(min(NOVEL * largest, LARGEST * strongest), FLOOR * small_error))
+    return float(max(min(trust.novel * largest, trust.ceiling * strongest), trust.floor * small_error))
 
 
 def observed_coverage(rows: Sequence[StoredLabel]) -> float | None:

@@ -1,3 +1,3 @@
-from tests.learner.conftest import however_little_they_know, not_compiled, watch
+from tests.learner.conftest import not_compiled, watch
 
-__all__ = ["however_little_they_know", "not_compiled", "watch"]
+__all__ = ["not_compiled", "watch"]

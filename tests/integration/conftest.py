@@ -2,10 +2,6 @@ import signal
 
 import pytest
 
-from tests.learner.conftest import however_little_they_know
-
-__all__ = ["however_little_they_know", "programs_hear_ctrl_c"]
-
 
 @pytest.fixture(scope="session", autouse=True)
 def programs_hear_ctrl_c():

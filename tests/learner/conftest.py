@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -18,9 +17,3 @@ def watch(tmp_path):
     folder = tmp_path / "watch"
     folder.mkdir()
     return Watch(folder)
-
-
-@pytest.fixture(autouse=True)
-def however_little_they_know(monkeypatch):
-    """Potentials of one epoch have bounds that exceed every force."""
-    monkeypatch.setattr("ase_bmdal.learner.trust.LARGEST", np.inf)

@@ -25,6 +25,7 @@ from ase_bmdal.potential.uncertainty import Uncertainty
 from tests.builders import random_model
 from tests.learner.runs import copper
 
+UNCAPPED = Trust(ceiling=1e9)
 MODEL = random_model([29], hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5)
 
 
@@ -77,24 +78,23 @@ def test_a_committee_needs_no_posterior():
 
 def test_the_tolerance_is_twice_the_largest_bound_of_the_last_round():
     rows = [row(0, 1, raw=9.0), row(1, 2, raw=3.0), row(2, 2, raw=2.0), row(3, 3)]
-    assert own_tolerance(rows, Uncertainty(None, 0.5), small_error=0.02) == pytest.approx(3.0)
-    assert own_tolerance(rows, Uncertainty(None, 0.001), small_error=0.02) == pytest.approx(0.1)
-    assert own_tolerance(rows[-1:], Uncertainty(None, 0.5), 0.02) is None
-    assert own_tolerance(rows, Uncertainty(None, np.inf), 0.02) is None
+    assert own_tolerance(rows, Uncertainty(None, 0.5), UNCAPPED, small_error=0.02) == pytest.approx(3.0)
+    assert own_tolerance(rows, Uncertainty(None, 0.001), UNCAPPED, small_error=0.02) == pytest.approx(0.1)
+    assert own_tolerance(rows[-1:], Uncertainty(None, 0.5), UNCAPPED, 0.02) is None
+    assert own_tolerance(rows, Uncertainty(None, np.inf), UNCAPPED, 0.02) is None
 
 
 def test_after_first_contact_the_tolerance_does_not_hang_on_one_structure():
     rows = [
         replace(row(n, round=0, raw=raw), source="first contact") for n, raw in enumerate([3.0, 5.0, 400.0])
     ]
-    assert own_tolerance(rows, Uncertainty(None, 0.5), small_error=0.02) == pytest.approx(5.0)
+    assert own_tolerance(rows, Uncertainty(None, 0.5), UNCAPPED, small_error=0.02) == pytest.approx(5.0)
 
 
-def test_the_tolerance_is_no_more_than_the_forces(monkeypatch):
-    monkeypatch.setattr("ase_bmdal.learner.trust.LARGEST", 1.0)
+def test_the_tolerance_is_no_more_than_the_forces():
     rows = [row(n, round=n // 3, raw=9.0, force=force) for n, force in enumerate([1, 2, 90, 3, 2])]
-    assert own_tolerance(rows, Uncertainty(None, 100.0), small_error=0.02) == pytest.approx(3.0)
-    assert own_tolerance(rows, Uncertainty(None, 0.1), small_error=0.02) == pytest.approx(1.8)
+    assert own_tolerance(rows, Uncertainty(None, 100.0), Trust(), small_error=0.02) == pytest.approx(3.0)
+    assert own_tolerance(rows, Uncertainty(None, 0.1), Trust(), small_error=0.02) == pytest.approx(1.8)
 
 
 def test_errors_of_first_contact_count_until_there_are_others():
