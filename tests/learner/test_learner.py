@@ -529,7 +529,8 @@ class TestRestart:
     def test_same_seed_same_run(self, watch, tmp_path):
         energies = {}
         for name, seed in [("a", 0), ("b", 0), ("c", 1)]:
-            with learning(watch.reference, tmp_path / name, seed=seed, max_rounds=2) as calc:
+            settings = {"seed": seed, "max_rounds": 2, "trust": Trust(refuse=1e12)}
+            with learning(watch.reference, tmp_path / name, **settings) as calc:
                 energies[name] = walk(copper(), calc, 20)
         assert energies["a"] == energies["b"] != energies["c"]
         a, b = (rows(tmp_path / name) for name in "ab")
