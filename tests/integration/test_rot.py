@@ -14,7 +14,7 @@ from ase_bmdal.structures.labels import Label
 
 pytestmark = pytest.mark.integration
 
-FIRST, ADDED, ROUNDS = 8, 4, 25
+FIRST, ADDED = 8, 4
 SMALL = ModelSettings(cutoff=5.0, hidden=(16, 16), n_radial=2, n_gaussians=5)
 SOUND = LearnerSettings(
     architecture=SMALL,
@@ -56,15 +56,15 @@ def clusters(n, rattled, seed):
     return found
 
 
-def after_many_rounds(folder, settings):
+def after_rounds(n, folder, settings):
     """The last potential; and the largest force error, eV/Å, on hotter clusters, of every fifth."""
     models = Models(RunFolder(folder), settings, None, lambda event: None)
     rows = [
         StoredLabel(id=index, atoms=atoms, status="done", round=0, source="pool", prediction={})
-        for index, atoms in enumerate(clusters(FIRST + ROUNDS * ADDED, 0.1, seed=0))
+        for index, atoms in enumerate(clusters(FIRST + n * ADDED, 0.1, seed=0))
     ]
     hot, largest = clusters(50, 0.2, seed=1), []
-    for number in range(ROUNDS + 1):
+    for number in range(n + 1):
         models.train(rows[: FIRST + number * ADDED], number, final=False)
         models.keep(number, {})
         if number % 5 == 0:
@@ -78,7 +78,7 @@ def rms(model, name):
 
 
 def test_a_run_stays_sound(tmp_path):
-    model, largest = after_many_rounds(tmp_path / "run", SOUND)
+    model, largest = after_rounds(25, tmp_path / "run", SOUND)
     assert rms(model, "W1") < 1.5
     assert rms(model, "beta") < 1.5
     assert largest[-1] < largest[0] / 2
@@ -87,7 +87,7 @@ def test_a_run_stays_sound(tmp_path):
 
 def test_the_first_recipe_does_not(tmp_path):
     """What the test above is to see."""
-    model, largest = after_many_rounds(tmp_path / "run", FIRST_RECIPE)
+    model, largest = after_rounds(15, tmp_path / "run", FIRST_RECIPE)
     assert rms(model, "W1") > 1.8
     assert rms(model, "beta") > 1.8
     assert largest[-1] > 0.8 * largest[0]
