@@ -39,7 +39,7 @@ FIGURE = "learning.png"
 
 def add_to(commands: Any) -> None:
     """Add the command to a parser."""
-    parser = commands.add_parser("demo", help="ethanol learns GFN2-xTB while it moves: five minutes at most")
+    parser = commands.add_parser("demo", help="ethanol learns GFN2-xTB while it moves, in some minutes")
     parser.add_argument(
         "--directory", type=Path, default=Path("ethanol"), help="run folder (default: %(default)s)"
     )
