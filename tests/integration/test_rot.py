@@ -1,5 +1,7 @@
 """Twenty-five rounds: neither weights nor errors beside the labels grow, which they did with the first recipe."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.calculators.emt import EMT
@@ -23,17 +25,9 @@ SOUND = LearnerSettings(
     trust=Trust(enabled=False),
 )
 FIRST_RECIPE = LearnerSettings(
-    architecture=ModelSettings(
-        cutoff=5.0,
-        hidden=(16, 16),
-        n_radial=2,
-        n_gaussians=5,
-        envelope="cosine",
-        shared=0.0,
-        input_spread=None,
-    ),
-    training=TrainingSettings(
-        epochs=60,
+    architecture=replace(SMALL, envelope="cosine", shared=0.0, input_spread=None),
+    training=replace(
+        SOUND.training,
         weight_decay=0.0,
         force_length=None,
         energy_delay=0.0,
@@ -42,7 +36,7 @@ FIRST_RECIPE = LearnerSettings(
         decay_power=1.0,
     ),
     retraining=Retraining(epochs=15, rate=1.0, growth=1e9, promotion=Promotion(margin=1e9, n_structures=1)),
-    trust=Trust(enabled=False),
+    trust=SOUND.trust,
 )
 
 
