@@ -1,6 +1,6 @@
 """Acetylacetone and ethanol, labelled by GFN2-xTB."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -104,6 +104,12 @@ def trajectory(
         yield label(atoms)
 
 
+def temperatures(each: Sequence[float], n: int, name: str) -> Iterator[Atoms]:
+    """Frames of ethanol at several temperatures in K, so many of each."""
+    for temperature in each:
+        yield from trajectory(ethanol, gfn2, temperature, n, f"{name} {temperature:g}")
+
+
 def scan(rotate: Callable[[Atoms, float], None], dihedral: tuple[int, int, int, int]) -> Iterator[Atoms]:
     """Structures along a dihedral angle, the others relaxed where it is fixed."""
     start = acetylacetone()
@@ -146,4 +152,5 @@ MAKERS = {
     "acac_oh": partial(scan, turn_hydroxyl, _OH),
     "acac_acetyl": partial(scan, turn_acetyl, _ACETYL),
     "ethanol_pool": partial(trajectory, ethanol, gfn2, 500.0, 1000, "ethanol_pool"),
+    "ethanol_mixed": partial(temperatures, (500.0, 1000.0), 300, "ethanol_mixed"),
 }

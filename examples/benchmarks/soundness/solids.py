@@ -196,6 +196,7 @@ def disturb(atoms: Atoms, rng: np.random.Generator) -> None:
 MAKERS = (
     {
         "compound_train": partial(compound, 0.24, 40, "compound_train"),
+        "compound_pool": partial(compound, 0.24, 400, "compound_pool"),
         "compound_test": partial(compound, 0.24, 160, "compound_test"),
         "compound_strained": partial(compound, 0.35, 40, "compound_strained"),
     }

@@ -141,6 +141,23 @@ def long_summary(records: Sequence[Record]) -> str:
     return table(["folder", "recipe", "held out", *columns, f"largest after round {SETTLED}, eV/Å"], rows)
 
 
+def selection_table(records: Sequence[Record]) -> str:
+    """Errors by selection and size; each seed of which is finished."""
+    rows = []
+    for key, group in grouped(records, "data", "recipe", "n", "selection").items():
+        for file in group[0]["errors"]:
+            each = [[record["errors"][file][name] for record in group] for name in SELECTION_ERRORS]
+            rows.append([*key, file, *(", ".join(f"{value:.3g}" for value in values) for values in each)])
+    return table(["data", "recipe", "n", "selection", "set", *SELECTION_ERRORS.values()], rows)
+
+
+SELECTION_ERRORS = {
+    "force_rmse": "F RMSE, meV/Å",
+    "force_maxe": "MAXE, eV/Å",
+    "force_largest": "largest, eV/Å",
+}
+
+
 def _long(records: Sequence[Record]) -> dict[Key, list[Record]]:
     """Rounds in their order, by folder and held-out set."""
     return {
@@ -178,6 +195,7 @@ TABLES = {
         ("Bounds", bounds_table),
     ),
     "simulations": (("Simulations", simulations_table),),
+    "selection": (("Selections", selection_table),),
     "long": (("Long runs", long_summary), ("Round by round", long_table)),
 }
 
