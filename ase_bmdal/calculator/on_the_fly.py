@@ -176,6 +176,15 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             initial=initial,
             keys=LabelKeys(energy_key, forces_key, stress_key),
             model=potential,
+            told={
+                "simulation": {
+                    "pool_size": pool_size,
+                    "pool_interval": pool_interval,
+                    "bias": bias,
+                    "max_wall_time": max_wall_time,
+                },
+                "executor": executor if isinstance(executor, str) else type(executor).__name__,
+            },
             on_event=on_event or on_standard_error(),
         )
         self._trigger = Trigger(settings.trust, limits.closest_pair, keep=batch_size)
@@ -220,11 +229,11 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         """Take the frame for what it may teach, and learn if a round is due."""
         self._trigger.keep(self.atoms, self._verdict)  # ASE's own copy, another one at each call
         if self.learner.is_learning:
-            self._pool.offer(self.atoms)
+            self._pool.offer(self.atoms, self.learner.n_rounds)
         if self._trigger.is_due:
             self._learn((self.atoms,), self._trigger.reason)
             self._predict()
-        elif self.learner.is_learning and self._pool.is_full:
+        elif self.learner.is_learning and self._pool.is_full(self.learner.n_rounds):
             self._learn((), "the pool is full")
             self._answer()
 

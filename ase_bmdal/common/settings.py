@@ -1,6 +1,6 @@
 """Settings are frozen dataclasses that check themselves when made."""
 
-from typing import TypeVar, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform
 
 import pydantic
 from pydantic.dataclasses import dataclass
@@ -25,3 +25,8 @@ def settings(cls: type[Class]) -> type[Class]:
     """
     config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_default=True)
     return dataclass(frozen=True, kw_only=True, config=config)(cls)  # type: ignore[return-value]
+
+
+def plain(values: Any) -> dict[str, Any]:
+    """Settings as JSON holds them."""
+    return dict(pydantic.TypeAdapter(type(values)).dump_python(values, mode="json"))

@@ -14,14 +14,14 @@ def spent(settings: LearnerSettings, labels: Labels) -> str | None:
     """Which budget is spent; None while none is."""
     if labels_left(settings, labels) == 0:
         return f"the budget of {settings.max_labels} labels is spent"
-    if settings.max_rounds is not None and _rounds(labels) >= settings.max_rounds:
+    if settings.max_rounds is not None and labels.n_rounds >= settings.max_rounds:
         return f"the budget of {settings.max_rounds} rounds is spent"
     return None
 
 
 def converged(settings: LearnerSettings, labels: Labels) -> str | None:
     """Why the last rounds left nothing to learn; None if they did."""
-    rounds, wanted = _rounds(labels), settings.convergence
+    rounds, wanted = labels.n_rounds, settings.convergence
     if rounds < wanted.rounds:
         return None
     recent = [labels.of_round(number) for number in range(rounds - wanted.rounds + 1, rounds + 1)]
@@ -33,7 +33,3 @@ def converged(settings: LearnerSettings, labels: Labels) -> str | None:
     if all(error and error[0] < wanted.force_mae for error in errors):
         return f"the force error before training was below {wanted.force_mae} eV/Å for {wanted.rounds} rounds"
     return None
-
-
-def _rounds(labels: Labels) -> int:
-    return max(0, labels.next_round - 1)

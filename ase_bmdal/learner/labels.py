@@ -34,6 +34,8 @@ class Labels:
         All of them, in the order of choice.
     done
         Those that have a label.
+    next_round
+        Number of a round that has not begun.
     """
 
     def __init__(self, store: LabelStore, labeller: Labeller, report: Listener) -> None:
@@ -49,11 +51,12 @@ class Labels:
     def _sort(self) -> None:
         self.rows = list(self._by_id.values())
         self.done = [row for row in self.rows if row.status == "done"]
+        self.next_round = 1 + max((row.round for row in self.rows), default=-1)
 
     @property
-    def next_round(self) -> int:
-        """Number of a round that has not begun."""
-        return 1 + max((row.round for row in self.rows), default=-1)
+    def n_rounds(self) -> int:
+        """Rounds so far, the initial one not counted."""
+        return max(0, self.next_round - 1)
 
     def of_round(self, number: int) -> list[StoredLabel]:
         """Structures chosen in one round, whatever became of them."""

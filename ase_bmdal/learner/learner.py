@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,10 +12,10 @@ from weakref import WeakValueDictionary, finalize
 
 from ase import Atoms
 from ase.symbols import Symbols
-from pydantic import TypeAdapter
 
 from ase_bmdal.acquisition.candidates import candidates
 from ase_bmdal.common.errors import BatchFailedError, LabellingError, UnknownElementError
+from ase_bmdal.common.settings import plain
 from ase_bmdal.labelling.checks import refusal_before
 from ase_bmdal.labelling.labeller import Labeller
 from ase_bmdal.labelling.settings import LabellingSettings
@@ -65,6 +65,8 @@ class Learner:
         Names of their labels, where they are none of the known ones.
     model
         Trained potential to begin with, of the architecture that the settings ask for.
+    told
+        What else the run was told, by name, as JSON holds it; kept with the settings.
     on_event
         Called with every `Event`.
 
@@ -94,13 +96,14 @@ class Learner:
         initial: Sequence[Atoms] | None = None,
         keys: LabelKeys = KNOWN,
         model: Potential | None = None,
+        told: Mapping[str, Any] | None = None,
         on_event: Listener | None = None,
     ) -> None:
         _refuse_other_committee(settings, model)
         self.settings = settings
         self.limits = labelling or LabellingSettings()
         self.lock = threading.RLock()
-        self._reference, self._report = reference, Reporter(on_event)
+        self._reference, self._report, self._told = reference, Reporter(on_event), dict(told or {})
         self._initial = None if initial is None else prepared(initial, keys, reference)
         scratch = Path(directory) / "scratch"
         self._labeller = Labeller(reference, scratch=scratch, executor=executor, settings=self.limits)
@@ -145,6 +148,11 @@ class Learner:
             own = own_tolerance(rows, uncertainty, trust, small)
             self._tolerance = self.version, trust.force_tolerance or own
         return self._tolerance[1]
+
+    @property
+    def n_rounds(self) -> int:
+        """Rounds so far, also before a restart; the initial labels are none."""
+        return self._labels.n_rounds
 
     @property
     def is_learning(self) -> bool:
@@ -308,8 +316,10 @@ class Learner:
         origin = origin_of(self._reference, self._initial)
         if self._labels.done:  # a run that has none yet may begin otherwise
             check_origin(self.directory, self._folder.origin, origin)
-        told = TypeAdapter(LearnerSettings).dump_python(self.settings, mode="json")
-        self._folder.write_origin({**origin, "settings": told})
+        kept = {
+            name: plain(value) for name, value in (("settings", self.settings), ("labelling", self.limits))
+        }
+        self._folder.write_origin({**origin, **kept, **self._told})
         self._models.find()
         self._is_taken_up = True
 

@@ -8,28 +8,32 @@ def frame(x):
     return Atoms("Cu", [[float(x), 0, 0]])
 
 
-def offered(pool, n):
+def offered(pool, n, n_rounds=0):
     for x in range(n):
-        pool.offer(frame(x))
+        pool.offer(frame(x), n_rounds)
     return [atoms.positions[0, 0] for atoms in pool.frames]
 
 
 def test_takes_frames_until_it_is_full():
     pool = Pool(3)
-    assert [pool.offer(frame(x)) for x in range(5)] == [True, True, True, False, False]
-    assert (offered(pool, 0), pool.is_full) == ([0, 1, 2], True)
+    assert [pool.offer(frame(x), 0) for x in range(5)] == [True, True, True, False, False]
+    assert (offered(pool, 0), pool.is_full(0)) == ([0, 1, 2], True)
 
 
 def test_takes_one_of_so_many():
     assert offered(Pool(3, interval=4), 40) == [3, 7, 11]
 
 
-def test_starts_small_and_doubles():
+def test_starts_small_and_doubles_with_each_round():
     pool, sizes = Pool(20, first=4), []
-    for _ in range(5):
-        sizes.append(len(offered(pool, 100)))
+    for n_rounds in range(5):
+        sizes.append(len(offered(pool, 100, n_rounds)))
         pool.clear()
     assert sizes == [4, 8, 16, 20, 20]
+
+
+def test_a_new_pool_of_an_old_run_is_as_large_as_the_one_before():
+    assert len(offered(Pool(20, first=4), 100, n_rounds=2)) == 16
 
 
 def test_first_is_at_most_its_size():
@@ -38,7 +42,7 @@ def test_first_is_at_most_its_size():
 
 def test_keeps_the_frames_themselves():
     pool, atoms = Pool(2), frame(0)
-    pool.offer(atoms)
+    pool.offer(atoms, 0)
     assert pool.frames[0] is atoms
 
 

@@ -1,5 +1,6 @@
 import copy
 import io
+import json
 import logging
 import pickle
 import sys
@@ -12,9 +13,11 @@ from ase.constraints import FixAtoms
 from ase.mep import NEB
 from pydantic import ValidationError
 
+from ase_bmdal import Trust
 from ase_bmdal.calculator.console import Console, on_standard_error
 from ase_bmdal.common.errors import FolderInUseError, LabellingError, ModelError
 from ase_bmdal.learner.events import EpochDone, LabelDone, LearningEnded, Round
+from ase_bmdal.learner.folder import read_rounds
 from tests.learner.runs import copper, learning, walk
 
 
@@ -57,6 +60,27 @@ def test_the_interval_of_the_pool(watch, run):
     assert watch.calls == 4
     walk(copper(1), calc, 1)
     assert watch.calls == 7
+
+
+def test_the_capacity_of_the_pool_does_not_know_of_a_restart(watch, run):
+    for _ in range(2):
+        with learning(watch.reference, run, pool_size=48, trust=Trust(enabled=False)) as calc:
+            walk(copper(), calc, 20)
+    assert [line["pool"] for line in read_rounds(run)] == [0, 6, 12]
+    with learning(watch.reference, run, pool_size=48, trust=Trust(enabled=False)) as calc:
+        walk(copper(), calc, 25)
+    assert read_rounds(run)[-1]["pool"] == 24
+
+
+def test_all_that_a_run_was_told_is_in_its_folder(watch, run):
+    told = {"pool_size": 7, "pool_interval": 2, "bias": 0.1, "max_wall_time": 1e4}
+    with learning(watch.reference, run, label_timeout=None, **told) as calc:
+        walk(copper(), calc, 1)
+    found = json.loads((run / "settings.json").read_text())
+    assert found["simulation"] == told
+    assert found["executor"] == "in-process"
+    assert found["labelling"]["max_force"] == calc.learner.limits.max_force
+    assert found["settings"]["batch_size"] == 3
 
 
 def test_rounds_choose_from_copies_without_what_a_label_does_not_depend_on(calc, monkeypatch):
