@@ -35,12 +35,20 @@ NEVER = Convergence(rounds=10**6)  # learning ends when the budget is spent
 SELECTION = "LCMD + FEAT(RP)"
 
 
-def run(system: LongRun, how: Recipe, folder: Path, seed: int, max_labels: int, max_rounds: int) -> None:
+def run(
+    system: LongRun,
+    how: Recipe,
+    folder: Path,
+    seed: int,
+    max_labels: int,
+    max_rounds: int,
+    selection: str = SELECTION,
+) -> None:
     """Learn while simulating until the budget is spent."""
     with OnTheFlyCalculator(
         system.reference,
         folder,
-        selection=SELECTION,
+        selection=selection,
         batch_size=10,
         pool_size=200,
         seed=seed,
@@ -167,6 +175,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     options.add_argument("--labels", type=int, default=600, help="that a run may have (%(default)s)")
     options.add_argument("--rounds", type=int, default=60, help="that a run may have (%(default)s)")
+    options.add_argument("--selection", default=SELECTION, help="of a run (%(default)s)")
     options.add_argument("--replay", type=Path, help="train on the labels of this run folder instead")
     options.add_argument("--scratch", action="store_true", help="each potential of a replay from scratch")
     options.add_argument("--every", type=int, default=1, help="replay every so many rounds (%(default)s)")
@@ -185,7 +194,8 @@ def main() -> None:
             last=wanted.last,
         )
     else:
-        run(system, how, wanted.folder, wanted.seed, wanted.labels, wanted.rounds)
+        limits = (wanted.labels, wanted.rounds)
+        run(system, how, wanted.folder, wanted.seed, *limits, selection=wanted.selection)
 
 
 if __name__ == "__main__":
