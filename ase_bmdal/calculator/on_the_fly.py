@@ -178,10 +178,10 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             model=potential,
             told={
                 "simulation": {
-                    "pool_size": pool_size,
-                    "pool_interval": pool_interval,
-                    "bias": bias,
-                    "max_wall_time": max_wall_time,
+                    "pool_size": int(pool_size),
+                    "pool_interval": int(pool_interval),
+                    "bias": float(bias),
+                    "max_wall_time": None if max_wall_time is None else float(max_wall_time),
                 },
                 "executor": executor if isinstance(executor, str) else type(executor).__name__,
             },

@@ -73,7 +73,7 @@ def test_the_capacity_of_the_pool_does_not_know_of_a_restart(watch, run):
 
 
 def test_all_that_a_run_was_told_is_in_its_folder(watch, run):
-    told = {"pool_size": 7, "pool_interval": 2, "bias": 0.1, "max_wall_time": 1e4}
+    told = {"pool_size": np.int64(7), "pool_interval": 2, "bias": 0.1, "max_wall_time": 10_000}
     with learning(watch.reference, run, label_timeout=None, **told) as calc:
         walk(copper(), calc, 1)
     found = json.loads((run / "settings.json").read_text())
