@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
-from ase_bmdal.common.settings import settings
+from ase_bmdal.common.settings import plain, settings
 from ase_bmdal.potential.settings import (
     PAPER,
     PAPER_ARCHITECTURE,
@@ -69,7 +69,7 @@ class BenchmarkSettings:
 
     def plain(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return dict(TypeAdapter(BenchmarkSettings).dump_python(self, mode="json"))
+        return plain(self)
 
 
 def recipe(name: Recipe, *, cutoff: float, forces: bool) -> tuple[ModelSettings, TrainingSettings]:

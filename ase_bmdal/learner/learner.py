@@ -316,10 +316,8 @@ class Learner:
         origin = origin_of(self._reference, self._initial)
         if self._labels.done:  # a run that has none yet may begin otherwise
             check_origin(self.directory, self._folder.origin, origin)
-        kept = {
-            name: plain(value) for name, value in (("settings", self.settings), ("labelling", self.limits))
-        }
-        self._folder.write_origin({**origin, **kept, **self._told})
+        kept = {"settings": plain(self.settings), "labelling": plain(self.limits), **self._told}
+        self._folder.write_origin({**origin, **kept})
         self._models.find()
         self._is_taken_up = True
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from ase_bmdal.common.errors import ModelError
 from ase_bmdal.common.files import write_atomically
+from ase_bmdal.common.settings import plain
 from ase_bmdal.potential.gmnn import GMNN, Committee, Potential
 from ase_bmdal.potential.network import InputScaling
 from ase_bmdal.potential.settings import ModelSettings
@@ -35,7 +35,7 @@ def save_model(path: Path, model: Potential, notes: dict[str, Any] | None = None
     first = model.members[0]
     header = {
         "format": FORMAT,
-        "settings": TypeAdapter(ModelSettings).dump_python(first.settings, mode="json"),
+        "settings": plain(first.settings),
         "elements": list(first.elements),
         "n_members": len(model.members),
         "notes": notes or {},

@@ -42,7 +42,7 @@ def run(
     seed: int,
     max_labels: int,
     max_rounds: int,
-    selection: str = SELECTION,
+    selection: str,
 ) -> None:
     """Learn while simulating until the budget is spent."""
     with OnTheFlyCalculator(
@@ -194,8 +194,7 @@ def main() -> None:
             last=wanted.last,
         )
     else:
-        limits = (wanted.labels, wanted.rounds)
-        run(system, how, wanted.folder, wanted.seed, *limits, selection=wanted.selection)
+        run(system, how, wanted.folder, wanted.seed, wanted.labels, wanted.rounds, wanted.selection)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 from data import load
 from recipes import Recipe, add_arguments, recipe
@@ -24,6 +23,7 @@ import measures
 from ase_bmdal import train
 from ase_bmdal.acquisition.candidates import candidates
 from ase_bmdal.acquisition.combination import Combination
+from ase_bmdal.benchmark.metrics import structure_force_errors
 from ase_bmdal.common.randomness import stream
 
 SELECTIONS = (
@@ -89,11 +89,10 @@ def curve(of: Curve, how: Recipe, selection: str, seed: int, data: Path) -> Iter
 
 def _errors(predicted: Sequence[measures.Label], frames: Sequence[Atoms]) -> Record:
     """As `measures.errors`, with the largest mean absolute error of a structure, eq. 24 of the paper, in eV/Å."""
-    each = [
-        np.abs(label.forces - atoms.get_forces()).mean()
-        for label, atoms in zip(predicted, frames, strict=True)
-    ]
-    return measures.errors(predicted, frames) | {"force_maxe": round(float(max(each)), 4)}
+    each = structure_force_errors(
+        [atoms.get_forces() for atoms in frames], [label.forces for label in predicted]
+    )
+    return measures.errors(predicted, frames) | {"force_maxe": round(float(each.max()), 4)}
 
 
 def main() -> None:
