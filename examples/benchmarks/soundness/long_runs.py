@@ -42,7 +42,7 @@ def run(
     seed: int,
     max_labels: int,
     max_rounds: int,
-    selection: str,
+    selection: str = SELECTION,
 ) -> None:
     """Learn while simulating until the budget is spent."""
     with OnTheFlyCalculator(
