@@ -37,8 +37,10 @@ class Trust:
         Beyond so many tolerances forces are not handed out: the simulation goes back, or stops.
     probability
         With which a bound on the force error of an atom holds.
-    cool_down
-        Force calls after a round before a frame may start the next one.
+    cool_down, longest_cool_down
+        Force calls after a round before a frame may start the next one: so many to begin with, twice as many after
+        each round, up to the longest. Frames that follow one another at once teach the same; labels for them are
+        missing later.
     max_rewinds
         How often `OnTheFlyCalculator.run` goes back at the same place before it gives up.
     """
@@ -51,7 +53,12 @@ class Trust:
     refuse: Annotated[float, Field(gt=1.0)] = 5.0
     probability: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
     cool_down: Annotated[int, Field(ge=0)] = 10
+    longest_cool_down: Annotated[int, Field(ge=0)] = 100
     max_rewinds: Annotated[int, Field(ge=0)] = 5
+
+    def cool_down_after(self, n_rounds: int) -> int:
+        """Force calls before a frame may start a round, after so many rounds."""
+        return min(self.cool_down << n_rounds, max(self.cool_down, self.longest_cool_down))
 
 
 @dataclass
@@ -85,7 +92,7 @@ class Trigger:
         self._trust, self._closest_pair = trust, closest_pair
         self.doubtful: deque[Atoms] = deque(maxlen=keep)
         self.last_trusted: Atoms | None = None
-        self._since = CoolDown(trust.cool_down)
+        self._since = CoolDown(trust.longest_cool_down)
         self.reason = ""
 
     def twin(self) -> Self:
@@ -137,10 +144,9 @@ class Trigger:
         elif verdict == "doubtful":
             self.doubtful.append(frame)
 
-    @property
-    def is_due(self) -> bool:
-        """Whether the newest frame calls for a round."""
-        return bool(self.doubtful) and self._since.calls > self._trust.cool_down
+    def is_due(self, n_rounds: int) -> bool:
+        """Whether the newest frame calls for a round, after so many."""
+        return bool(self.doubtful) and self._since.calls > self._trust.cool_down_after(n_rounds)
 
     def urgent(self) -> list[Atoms]:
         """Frames to label first: the doubtful ones, or else the last that was trusted."""

@@ -230,7 +230,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         self._trigger.keep(self.atoms, self._verdict)  # ASE's own copy, another one at each call
         if self.learner.is_learning:
             self._pool.offer(self.atoms, self.learner.n_rounds)
-        if self._trigger.is_due:
+        if self._trigger.is_due(self.learner.n_rounds):
             self._learn((self.atoms,), self._trigger.reason)
             self._predict()
         elif self.learner.is_learning and self._pool.is_full(self.learner.n_rounds):

@@ -71,7 +71,7 @@ def objection(
     limits = (
         settings.margin * max(before.rmse, floor),
         settings.margin * max(before.largest, 5 * floor),
-        settings.margin * before.stiffness,
+        settings.stiffness_margin * before.stiffness,
     )
     for name, value, was, limit, unit in zip(found._fields, found, before, limits, units, strict=True):
         if not value <= limit:

@@ -44,7 +44,10 @@ class Promotion:
     Attributes
     ----------
     margin
-        So many times the predecessor's errors and stiffness are no worse.
+        So many times the predecessor's errors are no worse.
+    stiffness_margin
+        So many times the predecessor's stiffness is no worse. The largest stiffness is that of the few stiffest
+        structures, on which young potentials are too soft; holes have ten times as much.
     negligible
         Errors that never count, in units of the root mean square of the forces; of single atoms five times that.
     displacement
@@ -54,6 +57,7 @@ class Promotion:
     """
 
     margin: Annotated[float, Field(ge=1.0)] = 2.0
+    stiffness_margin: Annotated[float, Field(ge=1.0)] = 4.0
     negligible: NotNegative = 0.05
     displacement: Annotated[float, Field(gt=0.0)] = 0.03
     n_structures: AtLeastOne = 100

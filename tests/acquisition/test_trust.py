@@ -16,7 +16,9 @@ def raw(largest, closest=1.0):
 
 
 def trigger(**settings):
-    return Trigger(Trust(**{"refuse": 5.0, "cool_down": 2, **settings}), closest_pair=0.4, keep=3)
+    return Trigger(
+        Trust(**{"refuse": 5.0, "cool_down": 2, "longest_cool_down": 5, **settings}), closest_pair=0.4, keep=3
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,11 +68,26 @@ def test_a_doubtful_frame_is_due_unless_a_round_has_just_been():
     for frame in frames:
         verdict = watch.judge(raw(1.0), KNOWN, 1.0)
         watch.keep(frame, verdict)
-        seen.append(watch.is_due)
-        if watch.is_due:
+        seen.append(watch.is_due(0))
+        if watch.is_due(0):
             assert watch.urgent()[-1] is frame
             watch.round_done()
     assert seen == [True, False, False, True, False, False, True, False]
+
+
+@pytest.mark.parametrize(("n_rounds", "calls"), [(0, 2), (1, 4), (2, 5), (60, 5)])
+def test_the_cool_down_doubles_up_to_the_longest(n_rounds, calls):
+    watch = trigger()
+    watch.round_done()
+    due = []
+    for frame in [Atoms("H") for _ in range(8)]:
+        watch.keep(frame, watch.judge(raw(1.0), KNOWN, 1.0))
+        due.append(watch.is_due(n_rounds))
+    assert due.index(True) == calls
+
+
+def test_a_cool_down_beyond_the_longest_stays_as_it_is():
+    assert Trust(cool_down=200).cool_down_after(0) == Trust(cool_down=200).cool_down_after(9) == 200
 
 
 def test_the_newest_doubtful_frames_since_the_last_trusted_one_are_urgent():

@@ -35,7 +35,9 @@ FIRST_RECIPE = LearnerSettings(
         decay=0.3,
         decay_power=1.0,
     ),
-    retraining=Retraining(epochs=15, rate=1.0, growth=1e9, promotion=Promotion(margin=1e9, n_structures=1)),
+    retraining=Retraining(
+        epochs=15, rate=1.0, growth=1e9, promotion=Promotion(margin=1e9, stiffness_margin=1e9, n_structures=1)
+    ),
     trust=SOUND.trust,
 )
 
