@@ -33,7 +33,7 @@ def uncertainty(
     train: Sequence[Atoms],
     seed: int,
 ) -> Doubles | None:
-    """Uncertainty of every test structure.
+    """ErrorModel of every test structure.
 
     Parameters
     ----------

@@ -94,9 +94,9 @@ def reference() -> Any:
 def learn(arguments: argparse.Namespace) -> Potential:
     """Run the simulation that learns; gives its last potential."""
     load_potential()
-    from ase_bmdal.calculator.console import Console
     from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
     from ase_bmdal.learner.loading import load_model
+    from ase_bmdal.report.console import Console
 
     with OnTheFlyCalculator(
         reference,

@@ -7,7 +7,7 @@ import pytest
 
 import ase_bmdal
 from ase_bmdal.common import errors
-from ase_bmdal.learner import events
+from ase_bmdal.run import events
 
 NAMES = {
     "OnTheFlyCalculator",
@@ -21,9 +21,9 @@ NAMES = {
     "TrainingSettings",
     "Retraining",
     "Promotion",
-    "FirstContact",
+    "InitialData",
     "Convergence",
-    "Trust",
+    "UncertaintyLimits",
     "LabellingSettings",
     "LabelDone",
     "EpochDone",
