@@ -79,7 +79,9 @@ def test_another_probability_takes_effect_on_restart(watch, run):
 
 
 def test_a_doubtful_frame_is_labelled_at_once(watch, run):
-    strict = UncertaintyLimits(probability=0.8, force_tolerance=1e-9, refuse=1e12, cool_down=3, longest_cool_down=3)
+    strict = UncertaintyLimits(
+        probability=0.8, force_tolerance=1e-9, refuse=1e12, cool_down=3, longest_cool_down=3
+    )
     calc = learning(watch.reference, run, uncertainty=strict, pool_size=6)
     atoms = copper()
     walk(atoms, calc, 1)
