@@ -8,7 +8,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ase_bmdal.acquisition.combination import COMBINATIONS
+    from ase_bmdal.acquisition.acquisition import COMBINATIONS
+    from ase_bmdal.acquisition.select_batch import select_batch
     from ase_bmdal.calculator.gmnn import GMNNCalculator
     from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
     from ase_bmdal.common.errors import (
@@ -52,7 +53,8 @@ _HOME = {
     "load_model": "learner.loading",
     "gradient_features": "features.gradient_features",
     "select": "selection",
-    "COMBINATIONS": "acquisition.combination",
+    "select_batch": "acquisition.select_batch",
+    "COMBINATIONS": "acquisition.acquisition",
     "ModelSettings": "potential.settings",
     "TrainingSettings": "potential.settings",
     "Retraining": "learner.settings",
@@ -89,6 +91,7 @@ __all__ = [
     "load_model",
     "gradient_features",
     "select",
+    "select_batch",
     "COMBINATIONS",
     "ModelSettings",
     "TrainingSettings",

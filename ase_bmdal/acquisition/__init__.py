@@ -1,5 +1,5 @@
-"""When to learn and what: the combinations of selection method and kernel."""
+"""What to label: kernels that ask a potential, acquisitions by name, and the best of a pool."""
 
-from ase_bmdal.acquisition.combination import COMBINATIONS, Combination, pick
+from ase_bmdal.acquisition.acquisition import COMBINATIONS, Acquisition
 
-__all__ = ["Combination", "COMBINATIONS", "pick"]
+__all__ = ["COMBINATIONS", "Acquisition"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ase_bmdal.acquisition.combination import COMBINATIONS
+from ase_bmdal.acquisition.acquisition import COMBINATIONS
 from ase_bmdal.benchmark.data import KCAL_PER_MOL
 from ase_bmdal.benchmark.folder import Curve, Record, read_settings
 from ase_bmdal.common.errors import RunFolderError

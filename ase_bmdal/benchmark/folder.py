@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ase_bmdal.acquisition.combination import Combination
+from ase_bmdal.acquisition.acquisition import Acquisition
 from ase_bmdal.benchmark.settings import BenchmarkSettings
 from ase_bmdal.common.errors import FolderInUseError, RunFolderError
 from ase_bmdal.common.files import write_atomically
@@ -63,11 +63,11 @@ class ResultsFolder:
         written = json.dumps(before or settings.plain(), sort_keys=True)
         self.digest = hashlib.sha256(written.encode()).hexdigest()[:16]
 
-    def curve(self, combination: Combination, seed: int) -> "Curve":
+    def curve(self, combination: Acquisition, seed: int) -> "Curve":
         """Results of one method and seed."""
         return Curve(self.path / f"{slug(combination)}-seed-{seed}.jsonl")
 
-    def model(self, combination: Combination, seed: int, step: int) -> Path:
+    def model(self, combination: Acquisition, seed: int, step: int) -> Path:
         """File of a step's potential: the first is the same for all methods, of the others the last one is kept."""
         name = f"first-{combination.n_models}" if step == 0 else slug(combination)
         return self.path / "models" / f"{name}-seed-{seed}.npz"
@@ -156,7 +156,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     return dict(settings)
 
 
-def slug(combination: Combination) -> str:
+def slug(combination: Acquisition) -> str:
     """Name of a combination that suits a file: ``lcmd-feat-ll``."""
     words = "".join(letter if letter.isalnum() else " " for letter in str(combination).lower()).split()
     return "-".join(words)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import ase_bmdal
-from ase_bmdal.acquisition.combination import Combination
+from ase_bmdal.acquisition.acquisition import Acquisition
 from ase_bmdal.benchmark.folder import Curve, Record, ResultsFolder
 from ase_bmdal.benchmark.frames import Frames
 from ase_bmdal.benchmark.settings import BenchmarkSettings
@@ -61,7 +61,7 @@ def run_benchmark(
     settings: BenchmarkSettings,
     data: Frames,
     test: Frames | None,
-    combinations: Sequence[Combination],
+    combinations: Sequence[Acquisition],
     seeds: Sequence[int],
     out: Path,
     listener: Listener = lambda event: None,
@@ -107,7 +107,7 @@ def run_benchmark(
 
 
 def check_labels(
-    combinations: Sequence[Combination], data: Frames, test: Frames | None, settings: BenchmarkSettings
+    combinations: Sequence[Acquisition], data: Frames, test: Frames | None, settings: BenchmarkSettings
 ) -> None:
     """Refuse methods that need labels which the data do not have.
 
@@ -123,12 +123,12 @@ def check_labels(
                 f"expected {wanted} in the {name}, got {('forces', 'energies only')[settings.forces]}"
             )
     for each in combinations:
-        if each.kernel == "AE(F)" and not settings.forces:
+        if each.kernel.name == "AE(F)" and not settings.forces:
             raise ValueError(f"{each} compares with forces: expected them in the data, got energies only")
 
 
 def _run_curve(
-    folder: ResultsFolder, task: Task, combination: Combination, clock: "_Clock", listener: Listener
+    folder: ResultsFolder, task: Task, combination: Acquisition, clock: "_Clock", listener: Listener
 ) -> None:
     curve = folder.curve(combination, task.seed)
     with curve.lock():
@@ -161,7 +161,7 @@ def _run_curve(
 def _model(
     folder: ResultsFolder,
     task: Task,
-    combination: Combination,
+    combination: Acquisition,
     step: int,
     places: list[int],
     watch: Stopwatch,
@@ -208,7 +208,7 @@ def _tell(listener: Listener, method: str, seed: int, n_train: int, epoch: Epoch
 class _Clock:
     """Time left, from the steps done so far: training takes longer the more structures and models there are."""
 
-    def __init__(self, settings: BenchmarkSettings, curves: Sequence[tuple[Combination, Curve]]) -> None:
+    def __init__(self, settings: BenchmarkSettings, curves: Sequence[tuple[Acquisition, Curve]]) -> None:
         sizes = settings.sizes
         self.of = len(sizes) * len(curves)
         self.done = 0
@@ -222,7 +222,7 @@ class _Clock:
     def start(self) -> None:
         self._started = time.perf_counter()
 
-    def stop(self, combination: Combination, size: int) -> None:
+    def stop(self, combination: Acquisition, size: int) -> None:
         work = _work(combination, size)
         self._seconds += time.perf_counter() - self._started
         self._work += work
@@ -234,7 +234,7 @@ class _Clock:
         return float(np.clip(self._work_left, 0, None)) * self._seconds / self._work
 
 
-def _work(combination: Combination, size: int) -> float:
+def _work(combination: Acquisition, size: int) -> float:
     return float(combination.n_models * size)
 
 

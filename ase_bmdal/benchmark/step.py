@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_bmdal.acquisition.candidates import candidates
-from ase_bmdal.acquisition.combination import Combination
+from ase_bmdal.acquisition.acquisition import Acquisition
+from ase_bmdal.acquisition.ranking import rank
 from ase_bmdal.benchmark.frames import Frames, Some
 from ase_bmdal.benchmark.metrics import (
     Errors,
@@ -155,7 +155,7 @@ def _errors(test: Some, predicted: Sequence[Sequence[Label]]) -> dict[str, Error
 
 def finish_step(
     task: Task,
-    combination: Combination,
+    combination: Acquisition,
     step: int,
     train_places: list[int],
     model: Potential,
@@ -168,7 +168,7 @@ def finish_step(
     with watch.timing("uncertainty"):
         guess = uncertainty(combination, model, tested.predicted, task.test, train_set, task.seed)
         found = None if guess is None else correlations(guess, tested.each)
-        if found is not None and guess is not None and combination.posterior:
+        if found is not None and guess is not None and combination.kernel.is_conditioned:
             found["pearson_root"] = correlations(np.sqrt(guess), tested.each)["pearson"]
     picked = _pick(task, combination, step, train_set, model, watch)
     return {
@@ -187,7 +187,7 @@ def finish_step(
 
 def _pick(
     task: Task,
-    combination: Combination,
+    combination: Acquisition,
     step: int,
     train_set: Some,
     model: Potential,
@@ -198,10 +198,10 @@ def _pick(
     if step + 1 == len(sizes):
         return []
     with watch.timing("features"):
-        found = candidates(combination, model, task.pool, train_set, seed=task.seed, draw=step)
+        found = rank(combination, model, task.pool, train_set, seed=task.seed, draw=step)
     with watch.timing("selection"):
         picked_before = np.flatnonzero(np.isin(task.split.pool, train_set.places))
-        picks = found.pick(sizes[step + 1] - len(train_set), tried=picked_before.tolist())
+        picks = found.best(sizes[step + 1] - len(train_set), tried=picked_before.tolist())
     return [int(place) for place in task.split.pool[picks]]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_bmdal.acquisition.combination import Combination
+from ase_bmdal.acquisition.acquisition import Acquisition
 from ase_bmdal.benchmark.frames import Some
 from ase_bmdal.features.gradient_features import FeatureMap, gradient_features
 from ase_bmdal.kernels import (
@@ -26,7 +26,7 @@ Doubles = NDArray[np.float64]
 
 
 def uncertainty(
-    combination: Combination,
+    combination: Acquisition,
     model: Potential,
     predicted: Sequence[Sequence[Label]],
     test: Remembered[Some],
@@ -54,12 +54,12 @@ def uncertainty(
         k(S, S) for GP, QBC and AE kernels; for FEAT kernels the distance to the nearest training structure.
         None for RND.
     """
-    if combination.kernel == "RND":
+    if combination.kernel.name == "RND":
         return None
-    if combination.feature is None:
-        return _diagonal(combination.kernel, predicted, test.structures)
-    unknown, known = (_features(model, side, combination.feature, seed) for side in (test, train))
-    if combination.posterior:
+    if combination.kernel.feature_map is None:
+        return _diagonal(combination.kernel.name, predicted, test.structures)
+    unknown, known = (_features(model, side, combination.kernel.feature_map, seed) for side in (test, train))
+    if combination.kernel.is_conditioned:
         return GPPosterior(known).variance(unknown)
     return np.sqrt(nearest_points(unknown, known)[1])
 

@@ -15,7 +15,7 @@ from ase_bmdal.common.terminal import StatusLines
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ase_bmdal.acquisition.combination import Combination
+    from ase_bmdal.acquisition.acquisition import Acquisition
     from ase_bmdal.benchmark.frames import Frames
     from ase_bmdal.benchmark.loop import Learning, StepDone
 
@@ -143,13 +143,13 @@ def _frames(frames: Frames, arguments: argparse.Namespace) -> Frames:
     return replace(frames, forces=None) if arguments.energy_only else frames
 
 
-def _combinations(names: Sequence[str], has_forces: bool) -> list[Combination]:
+def _combinations(names: Sequence[str], has_forces: bool) -> list[Acquisition]:
     """Combinations by name; ``all`` are those that the data have labels for."""
-    from ase_bmdal.acquisition.combination import COMBINATIONS, Combination
+    from ase_bmdal.acquisition.acquisition import COMBINATIONS, Acquisition
 
     if [name.lower() for name in names] == ["all"]:
         names = [name for name in COMBINATIONS if has_forces or name != "MAXDIAG + AE(F)"]
-    return [Combination.parse(name) for name in names]
+    return [Acquisition.parse(name) for name in names]
 
 
 def run_plot(arguments: argparse.Namespace) -> None:

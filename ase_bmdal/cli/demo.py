@@ -74,10 +74,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from ase_bmdal.acquisition.combination import Combination
+    from ase_bmdal.acquisition.acquisition import Acquisition
 
     require("tblite", "matplotlib")
-    Combination.parse(arguments.selection)
+    Acquisition.parse(arguments.selection)
     for name in ("steps", "max_labels"):
         if getattr(arguments, name) < 1:
             option = name.replace("_", "-")

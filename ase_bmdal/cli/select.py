@@ -39,21 +39,22 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print places in the pool, counted from 0, in the order chosen."""
-    from ase_bmdal.acquisition.combination import Combination
+    from ase_bmdal.acquisition.acquisition import Acquisition
 
-    combination = Combination.parse(arguments.selection)
+    kernel = Acquisition.parse(arguments.selection).kernel
     if arguments.out is not None:
         expect_writable(arguments.out)
     train, pool = read_structures(arguments.train), read_structures(arguments.pool)
     if not 1 <= arguments.n <= len(pool):
         raise ValueError(f"--n: expected 1 to {len(pool)}, the size of the pool, got {arguments.n}")
-    labelled = _labelled(arguments) if combination.needs_labels else pool
+    labelled = _labelled(arguments) if kernel.needs_labels else pool
     load_potential()
-    from ase_bmdal.acquisition.candidates import candidates
+    from ase_bmdal.acquisition.select_batch import select_batch
     from ase_bmdal.learner.loading import load_model
 
     model = load_model(arguments.model)
-    picks = candidates(combination, model, labelled, train, seed=arguments.seed, draw=0).pick(arguments.n)
+    how = {"selection": arguments.selection, "seed": arguments.seed}
+    picks = select_batch(model, labelled, arguments.n, known=train, **how)
     print(*picks, sep="\n", flush=True)
     if arguments.out is not None:
         write_structures(arguments.out, [pool[index] for index in picks])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ase_bmdal.acquisition.candidates import Candidates
+from ase_bmdal.acquisition.ranking import Ranking
 from ase_bmdal.learner.pool import Frame
 from ase_bmdal.run.events import Cause
 
@@ -18,7 +18,7 @@ class Batch:
         Those that are labelled in any case come first.
     n_required
         Number of these.
-    candidates
+    ranking
         What a kernel says of the frames, in their order.
     wanted
         Number of labels.
@@ -36,7 +36,7 @@ class Batch:
         self,
         frames: Sequence[Frame],
         n_required: int,
-        candidates: Candidates,
+        ranking: Ranking,
         wanted: int,
         *,
         round: int,
@@ -45,7 +45,7 @@ class Batch:
         walker: str,
         n_pool: int,
     ) -> None:
-        self.frames, self._n_required, self._candidates, self._wanted = frames, n_required, candidates, wanted
+        self.frames, self._n_required, self._ranking, self._wanted = frames, n_required, ranking, wanted
         self.round, self.cause, self.reason, self.walker, self.n_pool = round, cause, reason, walker, n_pool
         self._limit = wanted + max(wanted, SPARE)
         self._tried: list[int] = []
@@ -62,7 +62,7 @@ class Batch:
         if n <= 0 or (len(self._tried) > SPARE and not self._labelled):
             return []
         first = [] if self._tried else list(range(min(n, self._n_required)))
-        others = self._candidates.pick(
+        others = self._ranking.best(
             n - len(first), tried=self._tried + first, labelled=self._labelled + first
         )
         self._tried += [*first, *others]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ase import Atoms
 
-from ase_bmdal.acquisition.candidates import candidates
+from ase_bmdal.acquisition.ranking import rank
 from ase_bmdal.common.errors import BatchFailedError, LabellingError
 from ase_bmdal.common.settings import plain
 from ase_bmdal.labelling.checks import refusal_before
@@ -285,8 +285,8 @@ class Learner:
         self._batch = Batch(
             frames,
             len(required),
-            candidates(
-                self.settings.combination,
+            rank(
+                self.settings.acquisition,
                 self.potential,
                 [frame.atoms for frame in frames],
                 [entry.atoms for entry in self.dataset.done],
@@ -509,18 +509,18 @@ class Learner:
 
 
 def refuse_other_committee(settings: LearnerSettings, potential: Potential | None) -> None:
-    """Refuse a potential of another number of networks than the selection needs.
+    """Refuse a potential of another number of networks than the run trains.
 
     Raises
     ------
     ValueError
         Saying how many it needs.
     """
-    wanted = settings.combination.n_models
+    wanted = settings.committee_size
     if potential and len(potential.members) != wanted:
         raise ValueError(
             f"model: expected one of {wanted} network{'s' * (wanted > 1)} for the selection "
-            f"{settings.combination}, got one of {len(potential.members)}"
+            f"{settings.acquisition}, got one of {len(potential.members)}"
         )
 
 

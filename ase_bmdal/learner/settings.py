@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ase_bmdal.acquisition.combination import Combination
+from ase_bmdal.acquisition.acquisition import Acquisition
 from ase_bmdal.common.settings import settings
 from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
@@ -142,6 +142,9 @@ class LearnerSettings:
     selection
         One of the fifteen combinations of the paper, such as ``"LCMD + FEAT(RP)"``; none that needs labels on the
         pool.
+    n_models
+        Networks of the potential; None for what the selection needs, 3 for QBC and else 1. The uncertainty of several
+        is their spread, and a selection by features uses those of all.
     batch_size
         New labels in a round.
     pool_size
@@ -157,6 +160,7 @@ class LearnerSettings:
     """
 
     selection: str = "LCMD + FEAT(RP)"
+    n_models: AtLeastOne | None = None
     batch_size: AtLeastOne = 10
     pool_size: AtLeastOne = 200
     max_labels: AtLeastOne | None = None
@@ -179,15 +183,26 @@ class LearnerSettings:
             raise ValueError(
                 f"batch_size: expected at most the pool_size of {self.pool_size}, got {self.batch_size}"
             )
-        if self.simulation.bias and self.combination.n_models > 1:
-            raise ValueError(f"bias: expected a selection with one network, got {self.selection}")
-        if self.combination.needs_labels:
+        if self.acquisition.kernel.needs_committee and self.n_models == 1:
             raise ValueError(
-                f"selection: {self.combination} compares with labels on the whole pool, which a running simulation "
+                f"n_models: expected at least 2 for {self.acquisition}, which compares networks, got 1"
+            )
+        if self.simulation.bias and self.committee_size > 1:
+            raise ValueError(
+                f"bias: expected a selection with one network, got {self.selection} with {self.committee_size}"
+            )
+        if self.acquisition.kernel.needs_labels:
+            raise ValueError(
+                f"selection: {self.acquisition} compares with labels on the whole pool, which a running simulation "
                 "does not have; expected a combination without AE"
             )
 
     @property
-    def combination(self) -> Combination:
+    def acquisition(self) -> Acquisition:
         """The selection, read."""
-        return Combination.parse(self.selection)
+        return Acquisition.parse(self.selection)
+
+    @property
+    def committee_size(self) -> int:
+        """Networks of the potential."""
+        return self.n_models or self.acquisition.n_models

@@ -97,7 +97,7 @@ class PotentialHistory:
         if path is None:
             return
         potential, error_model, notes = read_potential(path)
-        wanted = (self._settings.architecture, self._settings.combination.n_models, self._settings.seed)
+        wanted = (self._settings.architecture, self._settings.committee_size, self._settings.seed)
         if (potential.settings, len(potential.members), notes["seed"]) != wanted:
             log.info("the settings of the potential in %s have changed: it is trained anew", path)
             return
@@ -219,7 +219,7 @@ class PotentialHistory:
         settings, limits = self._settings, self._settings.uncertainty
         if error_model is None or not error_model.is_calibrated or not limits.enabled:
             return None
-        known = comparable(entries, settings.combination.n_models)
+        known = comparable(entries, settings.committee_size)
         own = automatic_tolerance(known, error_model, limits, settings.convergence.force_mae)
         return limits.force_tolerance or own
 
@@ -248,7 +248,7 @@ class PotentialHistory:
     def _trained(self, structures: Sequence[Atoms], number: int, seed: int, **how: Any) -> Potential:
         settings = self._settings
         given = {
-            "n_models": settings.combination.n_models,
+            "n_models": settings.committee_size,
             "architecture": settings.architecture,
             "training": settings.training,
             "atomic_energies": settings.atomic_energies,

@@ -1,11 +1,12 @@
 """Selection methods: arrays in, indices out. One file per method, one line in `METHODS`."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from numpy.typing import ArrayLike
 
 from ase_bmdal.selection.arguments import checked_diagonal, checked_features, checked_size
-from ase_bmdal.selection.distances import Floats, Indices
+from ase_bmdal.selection.distances import Indices
 from ase_bmdal.selection.lcmd import lcmd
 from ase_bmdal.selection.maxdet import maxdet
 from ase_bmdal.selection.maxdiag import maxdiag
@@ -13,9 +14,31 @@ from ase_bmdal.selection.maxdist import maxdist
 
 __all__ = ["METHODS", "select"]
 
-Method = Callable[[Floats, int, Floats | None], Indices]
 
-METHODS: dict[str, Method] = {"MAXDIAG": maxdiag, "MAXDET": maxdet, "MAXDIST": maxdist, "LCMD": lcmd}
+class Method(NamedTuple):
+    """A selection method.
+
+    Attributes
+    ----------
+    pick
+        From checked features, the number of picks and, if it takes them, training features.
+    takes_train
+        Whether it measures distances to the training set.
+    takes_diagonal
+        Whether the diagonal of a kernel is enough.
+    """
+
+    pick: Callable[..., Indices]
+    takes_train: bool = False
+    takes_diagonal: bool = False
+
+
+METHODS = {
+    "MAXDIAG": Method(maxdiag, takes_diagonal=True),
+    "MAXDET": Method(maxdet),
+    "MAXDIST": Method(maxdist, takes_train=True),
+    "LCMD": Method(lcmd, takes_train=True),
+}
 
 
 def select(method: str, pool: ArrayLike, n: int, *, train: ArrayLike | None = None) -> Indices:
@@ -46,8 +69,13 @@ def select(method: str, pool: ArrayLike, n: int, *, train: ArrayLike | None = No
     """
     if method not in METHODS:
         raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
-    features = checked_diagonal(pool) if method == "MAXDIAG" else checked_features("pool", pool)
+    pick, takes_train, takes_diagonal = METHODS[method]
+    features = checked_diagonal(pool) if takes_diagonal else checked_features("pool", pool)
     n = checked_size(n, len(features))
-    if train is not None:
-        train = checked_features("train", train, features.shape[1] if features.ndim == 2 else None)
-    return METHODS[method](features, n, train)
+    if not takes_train:
+        if train is not None:
+            raise ValueError(
+                f"{method}: expected no training features; the GP kernel conditions on them, got some"
+            )
+        return pick(features, n)
+    return pick(features, n, None if train is None else checked_features("train", train, features.shape[1]))

@@ -17,7 +17,7 @@ N_LEADERS = 2048  # 4 MB of float32 features of 512 dimensions
 NOISE = 4  # features that depend on each other do so to within this many roundings
 
 
-def maxdet(pool: Floats, n: int, train: Floats | None = None) -> Indices:
+def maxdet(pool: Floats, n: int) -> Indices:
     """Pick greedily what makes det k(X_batch ∪ S, X_batch ∪ S) largest (paper, eq. 27).
 
     That is the largest squared length of what the picked features do not span of φ(S): the diagonal left over
@@ -31,8 +31,6 @@ def maxdet(pool: Floats, n: int, train: Floats | None = None) -> Indices:
         Features of the kernel k(·, · | train): those of the GP posterior.
     n
         Structures to pick.
-    train
-        Not accepted: the GP kernel is conditioned on the training set already.
 
     Returns
     -------
@@ -41,27 +39,24 @@ def maxdet(pool: Floats, n: int, train: Floats | None = None) -> Indices:
 
     Raises
     ------
-    ValueError
-        If training features are given, or `n` is larger than the number of features.
     TooFewIndependentError
-        If the pool has fewer than `n` linearly independent structures; a ValueError, too.
+        If the pool has fewer than `n` linearly independent structures, as it does if it has fewer than `n` features;
+        a ValueError, too.
     """
-    if train is not None:
-        raise ValueError("MAXDET: expected no training features; the GP kernel conditions on them, got some")
     n_features = pool.shape[1]
-    if n > n_features:
-        raise ValueError(f"n: MAXDET picks at most as many structures as features, {n_features}, got {n}")
-    residuals = _Residuals(pool, n)
+    residuals = _Residuals(pool, min(n, n_features))
     picks: list[int] = []
-    for _ in range(n):
-        pick = residuals.pick_largest()
-        if pick is None:
-            raise TooFewIndependentError(
-                f"n: the pool has {len(picks)} linearly independent structures, the most MAXDET can pick; got {n}",
-                np.array(picks, np.int64),
-            )
+    while len(picks) < min(n, n_features) and (pick := residuals.pick_largest()) is not None:
         picks.append(pick)
-    return np.array(picks, np.int64)
+    if len(picks) == n:
+        return np.array(picks, np.int64)
+    if len(picks) == n_features:
+        reason = f"MAXDET picks at most as many structures as features, {n_features}, got {n}"
+    else:
+        reason = (
+            f"the pool has {len(picks)} linearly independent structures, the most MAXDET can pick; got {n}"
+        )
+    raise TooFewIndependentError(f"n: {reason}", np.array(picks, np.int64))
 
 
 class TooFewIndependentError(ValueError):

@@ -5,7 +5,7 @@ import numpy as np
 from ase_bmdal.selection.distances import Floats, Indices, squared_norms
 
 
-def maxdiag(pool: Floats, n: int, train: Floats | None = None) -> Indices:
+def maxdiag(pool: Floats, n: int) -> Indices:
     """Pick the largest diagonal entries of the kernel, argmax k(S, S) (paper, eq. 26).
 
     Of equal entries the lowest index comes first.
@@ -16,20 +16,11 @@ def maxdiag(pool: Floats, n: int, train: Floats | None = None) -> Indices:
         The diagonal of the kernel, or features whose squared norms are the diagonal.
     n
         Structures to pick.
-    train
-        Not accepted: the diagonal of the GP kernel is conditioned on the training set already.
 
     Returns
     -------
     array : [n]
         Indices into the pool, in the order picked.
-
-    Raises
-    ------
-    ValueError
-        If training features are given.
     """
-    if train is not None:
-        raise ValueError("MAXDIAG: expected no training features; the GP kernel conditions on them, got some")
     diagonal = pool if pool.ndim == 1 else squared_norms(pool)
     return np.argsort(-diagonal, kind="stable")[:n]

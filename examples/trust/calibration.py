@@ -19,8 +19,8 @@ from records import Record, append, commit, is_done, read
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from ase_bmdal import Retraining, TrainingSettings, UncertaintyLimits, train
-from ase_bmdal.acquisition.candidates import candidates
-from ase_bmdal.acquisition.combination import Combination
+from ase_bmdal.acquisition.acquisition import Acquisition
+from ase_bmdal.acquisition.ranking import rank
 from ase_bmdal.benchmark.data import read_frames
 from ase_bmdal.common.randomness import stream
 from ase_bmdal.learner.initial_holdout import initial_holdout
@@ -33,7 +33,7 @@ from ase_bmdal.uncertainty.error_model import ErrorModel
 LIMITS = UncertaintyLimits()
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 DATA = {"aspirin": ("md17", 4.0), "tio2": (None, 6.5)}  # labels, cutoff in Å
-SELECTION = Combination.parse("LCMD + FEAT(LL)")
+SELECTION = Acquisition.parse("LCMD + FEAT(LL)")
 
 
 class Curve:
@@ -89,8 +89,8 @@ class Curve:
 
     def _pick(self) -> list[Atoms]:
         known = [row.atoms for row in self.rows]
-        choice = candidates(SELECTION, self._model, self._pool, known, seed=self._seed, draw=len(known))
-        picks = sorted(choice.pick(self._batch), reverse=True)
+        choice = rank(SELECTION, self._model, self._pool, known, seed=self._seed, draw=len(known))
+        picks = sorted(choice.best(self._batch), reverse=True)
         return [self._pool.pop(index) for index in picks]
 
     def _label(self, structures: Sequence[Atoms], found: Sequence[dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ NAMES = {
     "load_model",
     "gradient_features",
     "select",
+    "select_batch",
     "COMBINATIONS",
     "ModelSettings",
     "TrainingSettings",

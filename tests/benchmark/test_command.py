@@ -7,7 +7,7 @@ from functools import partial
 import ase.io
 import pytest
 
-from ase_bmdal.acquisition.combination import Combination
+from ase_bmdal.acquisition.acquisition import Acquisition
 from ase_bmdal.benchmark.experiments import EXPERIMENTS, experiment
 from ase_bmdal.benchmark.loop import Learning
 from ase_bmdal.benchmark.settings import BenchmarkSettings, recipe
@@ -44,7 +44,7 @@ def test_experiments_are_consistent(name):
         key: getattr(chosen, key) for key in ("initial", "final", "batch", "valid", "pool", "test", "labels")
     }
     assert BenchmarkSettings(data=chosen.data, **sizes).sizes[-1] == chosen.final
-    assert len({Combination.parse(each) for each in chosen.methods}) == len(chosen.methods)
+    assert len({Acquisition.parse(each) for each in chosen.methods}) == len(chosen.methods)
 
 
 def test_recipes():

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ase_bmdal.acquisition.combination import COMBINATIONS, Combination
+from ase_bmdal.acquisition.acquisition import COMBINATIONS, Acquisition
 from ase_bmdal.benchmark.curves import KCAL_PER_MOL, Mean, read_results
 from ase_bmdal.benchmark.folder import ResultsFolder
 from ase_bmdal.benchmark.tables import errors_table, results_text
@@ -41,7 +41,7 @@ def write(path, methods=METHODS, seeds=(0, 1), **changes):
                 json.dumps(record(method, seed, step, size, how.forces))
                 for step, size in enumerate(how.sizes)
             ]
-            folder.curve(Combination.parse(method), seed).path.write_text("\n".join(lines) + "\n")
+            folder.curve(Acquisition.parse(method), seed).path.write_text("\n".join(lines) + "\n")
     return path
 
 

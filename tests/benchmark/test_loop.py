@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ase_bmdal.acquisition.combination import COMBINATIONS, Combination
+from ase_bmdal.acquisition.acquisition import COMBINATIONS, Acquisition
 from ase_bmdal.benchmark.folder import Curve, ResultsFolder, slug
 from ase_bmdal.benchmark.loop import Learning, StepDone, run_benchmark
 from ase_bmdal.benchmark.split import make_split
@@ -18,13 +18,13 @@ from ase_bmdal.potential.settings import TrainingSettings
 from tests.benchmark.small import ARCHITECTURE, frames, settings
 
 ROOT = Path(__file__).parent.parent.parent
-RND, LCMD, QBC = (Combination.parse(n) for n in ("MAXDIAG + RND", "LCMD + FEAT(RP)", "MAXDIAG + QBC(F)"))
+RND, LCMD, QBC = (Acquisition.parse(n) for n in ("MAXDIAG + RND", "LCMD + FEAT(RP)", "MAXDIAG + QBC(F)"))
 TWO_STEPS = settings(final=6)
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from ase_bmdal.acquisition.combination import Combination
+from ase_bmdal.acquisition.acquisition import Acquisition
 from ase_bmdal.benchmark.loop import Learning, run_benchmark
 from ase_bmdal.potential.settings import TrainingSettings
 from tests.benchmark.small import ARCHITECTURE, frames, settings
@@ -38,7 +38,7 @@ def listen(event):
     if seen == count:
         os.kill(os.getpid(), signal.SIGKILL)
 
-methods = [Combination.parse("MAXDIAG + RND"), Combination.parse("LCMD + FEAT(RP)")]
+methods = [Acquisition.parse("MAXDIAG + RND"), Acquisition.parse("LCMD + FEAT(RP)")]
 run_benchmark(settings(warm_epochs=warm_epochs), frames(), None, methods, [3], out, listen)
 """
 
@@ -63,7 +63,7 @@ def uninterrupted(tmp_path_factory):
 @pytest.fixture(scope="module")
 def every_method(tmp_path_factory):
     out = tmp_path_factory.mktemp("benchmark") / "every"
-    run_benchmark(TWO_STEPS, frames(), None, [Combination.parse(n) for n in COMBINATIONS], [0], out)
+    run_benchmark(TWO_STEPS, frames(), None, [Acquisition.parse(n) for n in COMBINATIONS], [0], out)
     return out
 
 
@@ -193,7 +193,7 @@ def test_correlations_of_all_methods(every_method):
 
 def test_energies_only(tmp_path):
     how = settings(final=6, forces=False)
-    methods = [Combination.parse(name) for name in ("MAXDIAG + AE(E)", "MAXDIST + GP(LL)")]
+    methods = [Acquisition.parse(name) for name in ("MAXDIAG + AE(E)", "MAXDIST + GP(LL)")]
     run_benchmark(how, frames(forces=False), None, methods, [0], tmp_path)
     for records in lines(tmp_path).values():
         assert [set(record["errors"]) for record in records] == [{"energy"}] * 2
@@ -209,7 +209,7 @@ def test_a_test_set_of_its_own(uninterrupted, tmp_path):
 
 
 def test_refuses_methods_without_their_labels(tmp_path):
-    ae = Combination.parse("MAXDIAG + AE(F)")
+    ae = Acquisition.parse("MAXDIAG + AE(F)")
     with pytest.raises(ValueError, match=r"MAXDIAG \+ AE\(F\) compares with forces"):
         run_benchmark(settings(forces=False), frames(forces=False), None, [ae], [0], tmp_path)
     with pytest.raises(ValueError, match="expected forces in the test file, got energies only"):
@@ -292,4 +292,4 @@ def test_a_curve_has_one_writer(tmp_path):
 
 
 def test_files_of_different_methods_differ():
-    assert len({slug(Combination.parse(name)) for name in COMBINATIONS}) == 15
+    assert len({slug(Acquisition.parse(name)) for name in COMBINATIONS}) == 15

@@ -21,8 +21,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import measures
 
 from ase_bmdal import train
-from ase_bmdal.acquisition.candidates import candidates
-from ase_bmdal.acquisition.combination import Combination
+from ase_bmdal.acquisition.acquisition import Acquisition
+from ase_bmdal.acquisition.ranking import rank
 from ase_bmdal.benchmark.metrics import structure_force_errors
 from ase_bmdal.common.randomness import stream
 
@@ -81,8 +81,8 @@ def curve(of: Curve, how: Recipe, selection: str, seed: int, data: Path) -> Iter
         found["errors"] = {file: _errors(model.predict(frames), frames) for file, frames in tests.items()}
         if larger:
             start = time.perf_counter()
-            choice = candidates(Combination.parse(selection), model, pool, structures, seed=seed, draw=size)
-            picked += choice.pick(larger - size, tried=picked)
+            choice = rank(Acquisition.parse(selection), model, pool, structures, seed=seed, draw=size)
+            picked += choice.best(larger - size, tried=picked)
             found["seconds"]["selection"] = round(time.perf_counter() - start, 1)
         yield found
 
