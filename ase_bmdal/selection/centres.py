@@ -6,7 +6,7 @@ import numpy as np
 
 from ase_bmdal.selection.distances import Floats, Indices, squared_distances, squared_norms
 from ase_bmdal.selection.nearest import nearest_points
-from ase_bmdal.selection.outline import N_AXES, Axes, lower_bounds
+from ase_bmdal.selection.projection import N_AXES, PrincipalAxes, lower_bound
 
 MANY_POINTS = 5000  # from which on finding axes is worth it
 
@@ -31,10 +31,9 @@ class NearestCentres:
         self._count = 0 if train is None else len(train)
         known = [] if train is None or not self._count else [train.astype(pool.dtype)]
         n_axes = min(N_AXES, (pool.shape[1] + 1) // 2) if len(pool) >= MANY_POINTS else None
-        axes = Axes.of(pool, *known, n_axes=n_axes)
-        self._outline = axes.outline(pool, pool.dtype)
+        self._projection = PrincipalAxes.of(pool, *known, n_axes=n_axes).project(pool, pool.dtype)
         if known:
-            self.nearest, self.squares = nearest_points(pool, known[0], self._outline)
+            self.nearest, self.squares = nearest_points(pool, known[0], self._projection)
         else:
             self.nearest, self.squares = np.zeros(len(pool), np.int64), squared_norms(pool)
 
@@ -57,10 +56,9 @@ class NearestCentres:
 
     def _within_reach(self, pick: int) -> Indices:
         """What may be nearer to a structure than to its own centre, by distances in few dimensions, then in all."""
-        outline, distances = self._outline, np.sqrt(self.squares)
-        centre = outline[pick : pick + 1]
-        rows, _ = outline.within(distances, centre, outline.products(centre))
-        return rows[lower_bounds(self._pool, rows, pick, outline) < self.squares[rows]]
+        projection, centre = self._projection, self._projection[pick : pick + 1]
+        rows, _ = projection.pairs_within(centre, np.sqrt(self.squares), projection.products(centre))
+        return rows[lower_bound(self._pool, rows, pick, projection) < self.squares[rows]]
 
 
 def pick_greedily(

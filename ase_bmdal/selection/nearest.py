@@ -6,9 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ase_bmdal.selection.distances import Doubles, Floats, Indices, row_blocks, squared_distances
-from ase_bmdal.selection.outline import Axes, Outline
+from ase_bmdal.selection.projection import PrincipalAxes, Projection
 
-Table = tuple[Callable[[slice], Outline], Outline]  # draws some points; the fixed ones, along the same axes
+Table = tuple[
+    Callable[[slice], Projection], Projection
+]  # projects some points; the fixed ones, on the same axes
 TABLE_ENTRIES = 2**20
 IN_DOUBT = 4  # fixed points in doubt per point; if there are more, a larger table is cheaper than differences
 
@@ -22,11 +24,13 @@ class Found(NamedTuple):
     columns: Indices
 
 
-def nearest_points(points: Floats, fixed: Floats, outline: Outline | None = None) -> tuple[Indices, Doubles]:
+def nearest_points(
+    points: Floats, fixed: Floats, projection: Projection | None = None
+) -> tuple[Indices, Doubles]:
     """Nearest of some fixed points for any other points; of equally near ones the first.
 
-    A table of distances by one matrix product, in few dimensions if there is an outline of the points, or else in all,
-    or else in float64, leaves a few fixed points in doubt, mostly one; differences in float64 decide.
+    A table of distances by one matrix product, in few dimensions if the points are projected, or else in all, or else in
+    float64, leaves a few fixed points in doubt, mostly one; differences in float64 decide.
 
     Parameters
     ----------
@@ -34,7 +38,7 @@ def nearest_points(points: Floats, fixed: Floats, outline: Outline | None = None
         Feature vectors.
     fixed : [n_fixed, n_features]
         Fixed points, in the same precision.
-    outline
+    projection
         Of the points.
 
     Returns
@@ -44,7 +48,7 @@ def nearest_points(points: Floats, fixed: Floats, outline: Outline | None = None
     squares : [n]
         Squared distance to it.
     """
-    tables = _tables(points, fixed, outline)
+    tables = _tables(points, fixed, projection)
     table = next(tables)
     nearest, squares = np.empty(len(points), np.int64), np.empty(len(points))
     for block in row_blocks(len(points), len(fixed), max(TABLE_ENTRIES, 128 * len(fixed))):
@@ -56,22 +60,22 @@ def nearest_points(points: Floats, fixed: Floats, outline: Outline | None = None
     return nearest, squares
 
 
-def _tables(points: Floats, fixed: Floats, outline: Outline | None) -> Iterator[Table]:
+def _tables(points: Floats, fixed: Floats, projection: Projection | None) -> Iterator[Table]:
     """From the smallest to the largest, each made when those before left too many in doubt."""
-    if outline:
-        yield outline.__getitem__, outline.axes.outline(fixed, points.dtype)
-    axes = Axes.of(fixed, points)
-    yield lambda block: axes.outline(points[block], points.dtype), axes.outline(fixed, points.dtype)
-    yield lambda block: axes.outline(points[block], np.float64), axes.outline(fixed, np.float64)
+    if projection:
+        yield projection.__getitem__, projection.axes.project(fixed, points.dtype)
+    axes = PrincipalAxes.of(fixed, points)
+    yield lambda block: axes.project(points[block], points.dtype), axes.project(fixed, points.dtype)
+    yield lambda block: axes.project(points[block], np.float64), axes.project(fixed, np.float64)
 
 
 def _look_up(table: Table, points: Floats, fixed: Floats, block: slice) -> Found:
-    draw, drawn = table
-    outline = draw(block)
-    products = outline.products(drawn)
+    project, others = table
+    projection = project(block)
+    products = projection.products(others)
     guess = products.argmin(axis=1)
     squares = squared_distances(points, np.arange(block.start, block.stop), fixed, guess)
-    return Found(guess, squares, *outline.within(np.sqrt(squares), drawn, products))
+    return Found(guess, squares, *projection.pairs_within(others, np.sqrt(squares), products))
 
 
 def _decide(found: Found, points: Floats, fixed: Floats, block: slice) -> tuple[Indices, Doubles]:

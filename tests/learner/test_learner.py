@@ -26,6 +26,7 @@ from ase_bmdal.run.folder import RunFolder
 from ase_bmdal.run.history import History
 from ase_bmdal.run.store import LabelStore
 from ase_bmdal.structures.labels import OURS
+from ase_bmdal.uncertainty.calibrate import predictions
 from tests.builders import random_model
 from tests.learner.runs import copper, labelled, learn, learning, walk
 
@@ -296,6 +297,29 @@ class TestRounds:
         assert [row.round for row in rows(run)] == [0] * 4 + [1] * 3
         assert all(row.prediction["forces"].shape == (4, 3) for row in rows(run) if row.round)
         assert calc.learner.generation == 2
+
+    def test_selects_by_the_features_of_a_committee(self, watch, run):
+        calc = learning(watch.reference, run, selection="LCMD + FEAT(RP)", n_models=3)
+        walk(copper(), calc, 6)
+        assert [row.round for row in rows(run)] == [0] * 4 + [1] * 3
+        assert all(row.prediction["n_models"] == 3 for row in rows(run) if row.round)
+        each = [member.predict([copper()])[0].forces for member in calc.learner.potential.members]
+        spread = np.sqrt(np.square(each - np.mean(each, axis=0)).sum(axis=2).mean(axis=0))
+        [found] = predictions(calc.learner.potential, None, [copper()])
+        np.testing.assert_allclose(found["raw_forces"], spread, rtol=1e-3)
+        assert json.loads((run / "settings.json").read_text())["settings"]["n_models"] == 3
+        calc.close()
+        again = learning(watch.reference, run, selection="LCMD + FEAT(RP)", n_models=3)
+        assert len(again.learner.potential.members) == 3
+
+    def test_a_selection_that_compares_networks_refuses_a_single_one(self, watch, run):
+        with pytest.raises(
+            ValueError, match=r"n_models: expected at least 2 for MAXDIAG \+ QBC\(E\), .* got 1"
+        ):
+            learning(watch.reference, run, selection="MAXDIAG + QBC(E)", n_models=1)
+        assert LearnerSettings(selection="MAXDIAG + QBC(E)").committee_size == 3
+        assert LearnerSettings(selection="MAXDIAG + QBC(E)", n_models=2).committee_size == 2
+        assert LearnerSettings().committee_size == 1
 
     @pytest.mark.parametrize("selection", ["MAXDET + GP(LL)", "MAXDET + GP(RP)", "LCMD + FEAT(RP)"])
     def test_a_pool_of_copies_does_no_harm(self, watch, run, selection):

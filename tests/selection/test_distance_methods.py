@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ase_bmdal.selection import distances, nearest, outline, select
+from ase_bmdal.selection import distances, nearest, projection, select
 from tests.reference import selection as reference
 
 METHODS = {"MAXDIST": reference.maxdist, "LCMD": reference.lcmd}
@@ -128,8 +128,8 @@ class TestSkipping:
             np.tanh(rng.normal(size=(n, n_dimensions)) @ weights).astype(dtype) for n in (3000, 50)
         )
         skipping = select(method, pool, 60, train=train)
-        monkeypatch.setattr(outline.Outline, "within", every_pair)
-        monkeypatch.setattr("ase_bmdal.selection.centres.lower_bounds", everything_is_possible)
+        monkeypatch.setattr(projection.Projection, "pairs_within", every_pair)
+        monkeypatch.setattr("ase_bmdal.selection.centres.lower_bound", everything_is_possible)
         np.testing.assert_array_equal(skipping, select(method, pool, 60, train=train))
 
     def test_saves_most_differences(self, monkeypatch):
@@ -164,9 +164,9 @@ class TestSkipping:
         assert sum(pairs) <= (1 + nearest.IN_DOUBT) * 500
 
 
-def everything_is_possible(points, rows, index, outline):
+def everything_is_possible(points, rows, index, projection):
     return np.full(len(rows), -1.0)
 
 
-def every_pair(self, distances, others, products):
+def every_pair(self, others, distances, products):
     return tuple(indices.ravel() for indices in np.indices(products.shape))

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from ase_bmdal.selection import centres
 from ase_bmdal.selection.lcmd import lcmd
 from ase_bmdal.selection.maxdist import maxdist
-from ase_bmdal.selection.outline import Axes, lower_bounds
+from ase_bmdal.selection.projection import PrincipalAxes, lower_bound, pairs_within
 from tests.reference import selection as reference
 
 PRECISIONS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -27,19 +27,20 @@ def points(dtype, offset, seed=0):
 @pytest.mark.parametrize("n_axes", [None, 8])
 def test_no_nearer_point_is_left_out(dtype, offset, n_axes):
     x = points(dtype, offset)
-    drawn = Axes.of(x, n_axes=n_axes).outline(x, dtype)
-    assert drawn.points.shape == (400, 90 if n_axes is None else n_axes + 1)
+    projected = PrincipalAxes.of(x, n_axes=n_axes).project(x, dtype)
+    assert projected.points.shape == (400, 90 if n_axes is None else n_axes + 1)
     exact = np.sqrt(reference.distances(x, x))
-    others = drawn[:300:7]
-    products = drawn.products(others)
+    others = projected[:300:7]
+    products = projected.products(others)
     for column, index in enumerate(range(0, 300, 7)):
-        one, product = drawn[index : index + 1], products[:, column : column + 1]
+        one, product = projected[index : index + 1], products[:, column : column + 1]
         just_beyond = exact[:, index] * (1 + 1e-12) + 1e-300
-        assert len(drawn.within(just_beyond, one, product)[0]) == 400
+        assert len(projected.pairs_within(one, just_beyond, product)[0]) == 400
     limits = np.median(exact, axis=1)
-    rows, columns = drawn.within(limits, others, products)
+    rows, columns = projected.pairs_within(others, limits, products)
     assert (rows * 400 + columns == np.sort(rows * 400 + columns)).all()
     nearer = np.argwhere(exact[:, :300:7] < limits[:, None])
+    np.testing.assert_array_equal(np.transpose(pairs_within(x, x[:300:7], limits)), nearer)
     assert set(map(tuple, nearer.tolist())) <= set(zip(rows.tolist(), columns.tolist(), strict=True))
     assert len(rows) < 0.6 * products.size
 
@@ -69,13 +70,19 @@ def test_no_distance_of_tiny_features_is_below_its_bound(dtype, scale, n_axes):
     assert_bounded((scale * np.random.default_rng(0).normal(size=(200, 64))).astype(dtype), n_axes)
 
 
+def test_no_distance_between_subnormal_numbers_is_below_its_bound():
+    x = np.zeros((5, 2), np.float32)
+    x[0, 0] = 1.3e-44
+    assert_bounded(x, None)
+
+
 def assert_bounded(x, n_axes):
-    drawn, rows = Axes.of(x, n_axes=n_axes).outline(x, x.dtype), np.arange(len(x))
+    projected, rows = PrincipalAxes.of(x, n_axes=n_axes).project(x, x.dtype), np.arange(len(x))
     for index in rows:
         exact = reference.distances(x, x[[index]])[:, 0]
-        assert (lower_bounds(x, rows, index, drawn) <= exact).all()
-        one = drawn[index : index + 1]
-        found, _ = drawn.within(np.sqrt(exact) * (1 + 1e-12), one, drawn.products(one))
+        assert (lower_bound(x, rows, index, projected) <= exact).all()
+        one = projected[index : index + 1]
+        found, _ = projected.pairs_within(one, np.sqrt(exact) * (1 + 1e-12), projected.products(one))
         np.testing.assert_array_equal(found, rows)
 
 
@@ -83,6 +90,6 @@ def assert_bounded(x, n_axes):
 def test_bounds_are_close_even_far_from_zero(dtype):
     x = (1e3 + np.random.default_rng(0).normal(size=(100, 512))).astype(dtype)
     rows = np.arange(10, 90)
-    bounds = lower_bounds(x, rows, 0, Axes.of(x).outline(x, dtype))
+    bounds = lower_bound(x, rows, 0, PrincipalAxes.of(x).project(x, dtype))
     exact = reference.distances(x, x[:1])[rows, 0]
     np.testing.assert_allclose(bounds, exact, rtol=1e6 * np.finfo(dtype).eps)
