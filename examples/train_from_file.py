@@ -5,7 +5,7 @@ import sys
 from ase.io import read
 from ase.optimize import BFGS
 
-from ase_bmdal import GMNNCalculator, gradient_features, select, train
+from ase_bmdal import GMNNCalculator, select_batch, train
 
 if len(sys.argv) != 3:
     sys.exit("usage: python train_from_file.py LABELLED POOL")
@@ -15,8 +15,7 @@ model = train(labelled, cutoff=5.0, epochs=100, seed=0)
 model.save("model.npz")
 
 # LCMD + FEAT(RP): the ten structures of the pool that tell most beyond what is labelled.
-known, candidates = (gradient_features(model, frames, "RP", seed=0) for frames in (labelled, pool))
-print("label next:", *select("LCMD", candidates, 10, train=known))
+print("label next:", *select_batch(model, pool, min(10, len(pool)), known=labelled, seed=0))
 
 atoms = pool[0].copy()
 atoms.calc = GMNNCalculator("model.npz")

@@ -29,8 +29,8 @@ def nearest_points(
 ) -> tuple[Indices, Doubles]:
     """Nearest of some fixed points for any other points; of equally near ones the first.
 
-    A table of distances by one matrix product, in few dimensions if the points are projected, or else in all, or else in
-    float64, leaves a few fixed points in doubt, mostly one; differences in float64 decide.
+    A table of distances by one matrix product, in few dimensions if the points are projected, or else in all, or
+    else in float64, leaves a few fixed points in doubt, mostly one; differences in float64 decide.
 
     Parameters
     ----------
