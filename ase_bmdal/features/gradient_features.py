@@ -1,6 +1,6 @@
-"""Feature vectors of structures and of atoms, by any feature map."""
+"""Feature vectors of structures, by any feature map."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -16,7 +16,7 @@ from ase_bmdal.potential.gmnn import ATOMS_PER_BATCH, GMNN, arrays_of
 from ase_bmdal.potential.gradients import BatchTensors, Parameters, atomic_network, of_species
 from ase_bmdal.potential.network import layer_weights
 from ase_bmdal.potential.settings import ModelSettings
-from ase_bmdal.structures.batch import Batch, BatchShape, batches
+from ase_bmdal.structures.batch import BatchShape, batches
 
 FeatureMap = Literal["LL", "RP"]
 FEATURE_MAPS = get_args(FeatureMap)
@@ -50,49 +50,21 @@ def gradient_features(
     ValueError, UnknownElementError
         For an unknown feature map, or as `GMNN.predict`.
     """
-    rows: dict[int, NDArray[np.floating]] = {}
-    for members, _, values in _by_batch(model, structures, feature_map, seed, summed=True):
-        rows.update(zip(members, values, strict=False))
-    return np.stack([rows[index] for index in range(len(structures))])
-
-
-def atomic_features(
-    model: GMNN, structures: Sequence[Atoms], feature_map: FeatureMap, *, seed: int = 0
-) -> list[NDArray[np.floating]]:
-    """Gradient features of atoms, `c sigma_Zi phi(G_i)`; their sum over a structure is that of `gradient_features`.
-
-    Returns
-    -------
-    list of ndarray
-        [n_atoms, n_features] for each structure.
-    """
-    rows: dict[int, NDArray[np.floating]] = {}
-    for members, batch, values in _by_batch(model, structures, feature_map, seed, summed=False):
-        rows.update(zip(members, batch.split(values), strict=True))
-    return [rows[index] for index in range(len(structures))]
-
-
-def _by_batch(
-    model: GMNN, structures: Sequence[Atoms], feature_map: FeatureMap, seed: int, *, summed: bool
-) -> Iterator[tuple[list[int], Batch, NDArray[np.floating]]]:
     if feature_map not in FEATURE_MAPS:
         raise ValueError(f"expected a feature map of {', '.join(FEATURE_MAPS)}, got {feature_map!r}")
     settings = model.settings
-    chosen = None
-    if feature_map == "RP":
-        chosen = projections(seed, settings.widths, settings.numpy_dtype)
+    rows: dict[int, NDArray[np.floating]] = {}
+    chosen = projections(seed, settings.widths, settings.numpy_dtype) if feature_map == "RP" else None
     for members, batch in batches(
         structures, model.elements, settings.cutoff, settings.numpy_dtype, ATOMS_PER_BATCH
     ):
-        yield (
-            members,
-            batch,
-            _compiled(settings, batch.shape, summed)(model.tensors, arrays_of(batch), chosen).numpy(),
-        )
+        values = _compiled(settings, batch.shape)(model.tensors, arrays_of(batch), chosen).numpy()
+        rows.update(zip(members, values, strict=False))  # the batch is padded
+    return np.stack([rows[index] for index in range(len(structures))])
 
 
 @cache
-def _compiled(settings: ModelSettings, shape: BatchShape, summed: bool) -> Any:
+def _compiled(settings: ModelSettings, shape: BatchShape) -> Any:
     @Compiled
     def run(parameters: Parameters, arrays: BatchTensors, chosen: Projections | None) -> tf.Tensor:
         network = atomic_network(parameters, arrays.environments, settings)
@@ -101,7 +73,6 @@ def _compiled(settings: ModelSettings, shape: BatchShape, summed: bool) -> Any:
         else:
             values = random_projection(network, layer_weights(parameters), chosen)
         scales = parameters["energy_scale"] * of_species(parameters["scale"], arrays.species)
-        values = scales[:, None] * values
-        return tf.math.unsorted_segment_sum(values, arrays.structure, shape.structures) if summed else values
+        return tf.math.unsorted_segment_sum(scales[:, None] * values, arrays.structure, shape.structures)
 
     return run

@@ -8,11 +8,10 @@ from ase_bmdal.kernels.diagonal import (
     random_diagonal,
 )
 from ase_bmdal.kernels.ensemble import ensemble_features
-from ase_bmdal.kernels.gp_posterior import GPPosterior, gp_posterior
+from ase_bmdal.kernels.gp_posterior import GPPosterior
 
 __all__ = [
     "GPPosterior",
-    "gp_posterior",
     "ensemble_features",
     "absolute_error_energy",
     "absolute_error_forces",

@@ -49,11 +49,6 @@ class GPPosterior:
         factor = cholesky(second_moments + self.noise_variance * identity, lower=True)
         self._factor = factor / np.sqrt(self.noise_variance)  # L / σ
 
-    @property
-    def matrix(self) -> Doubles:
-        """`P = σ L⁻¹`, [n_features, n_features]: φ_GP(S) = P φ(S)."""
-        return self._solve(np.eye(len(self._factor))).T
-
     def __call__(self, features: ArrayLike) -> Floats:
         """Map features to those of the posterior kernel.
 
@@ -111,29 +106,6 @@ class GPPosterior:
     def _solve(self, block: Doubles) -> Doubles:
         mapped: Doubles = solve_triangular(self._factor, block.T, lower=True, check_finite=False).T
         return mapped
-
-
-def gp_posterior(features: ArrayLike, train: ArrayLike) -> Floats:
-    """Map features to those of the GP posterior kernel (paper, eqs. 21-23); see `GPPosterior`.
-
-    Parameters
-    ----------
-    features : [n, n_features]
-        Features φ(S).
-    train : [n_train, n_features]
-        Features Φ of the training set.
-
-    Returns
-    -------
-    array : [n, n_features]
-        Features φ_GP(S), in the precision of the input.
-
-    Raises
-    ------
-    ValueError
-        If the training features are none, all zero or not finite, or the numbers of features differ.
-    """
-    return GPPosterior(train)(features)
 
 
 def _checked(name: str, features: ArrayLike) -> Floats:

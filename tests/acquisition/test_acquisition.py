@@ -7,7 +7,7 @@ import pytest
 
 from ase_bmdal.acquisition import COMBINATIONS, Acquisition
 from ase_bmdal.acquisition.registry import KERNELS
-from ase_bmdal.kernels import gp_posterior
+from ase_bmdal.kernels import GPPosterior
 from ase_bmdal.selection import select
 
 OF_THE_PAPER = {
@@ -91,8 +91,8 @@ def test_features_are_selected_as_they_are(pool, train):
 
 def test_posterior_maps_pool_and_training_set(pool, train):
     train[:, 0] *= 100
-    mapped = gp_posterior(pool, train)
-    for method, centres in (("MAXDIAG", None), ("MAXDET", None), ("MAXDIST", gp_posterior(train, train))):
+    mapped = GPPosterior(train)(pool)
+    for method, centres in (("MAXDIAG", None), ("MAXDET", None), ("MAXDIST", GPPosterior(train)(train))):
         picks = Acquisition(KERNELS["GP(LL)"], method).select(6, pool=pool, known=train)
         np.testing.assert_array_equal(picks, select(method, mapped, 6, train=centres))
 

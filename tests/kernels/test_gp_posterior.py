@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ase_bmdal.kernels import GPPosterior, gp_posterior
+from ase_bmdal.kernels import GPPosterior
 from tests.reference import kernels as reference
 
 
@@ -22,7 +22,7 @@ def features(n, n_features=7, seed=0, dtype=np.float64):
 )
 def test_is_the_posterior_covariance(n_train, n_features, seed, scale):
     points, train = scale * features(9, n_features, seed), scale * features(n_train, n_features, seed + 1)
-    mapped = gp_posterior(points, train)
+    mapped = GPPosterior(train)(points)
     expected = reference.gp_posterior(points, points, train)
     np.testing.assert_allclose(mapped @ mapped.T, expected, rtol=1e-9, atol=1e-10 * scale**2)
     np.testing.assert_allclose(
@@ -32,18 +32,18 @@ def test_is_the_posterior_covariance(n_train, n_features, seed, scale):
 
 def test_blocks_change_nothing(monkeypatch):
     points, train = features(50), features(20, seed=1)
-    whole = gp_posterior(points, train), GPPosterior(train).variance(points)
+    whole = GPPosterior(train)(points), GPPosterior(train).variance(points)
     monkeypatch.setattr(sys.modules[GPPosterior.__module__], "BLOCK_ENTRIES", 30)
-    np.testing.assert_allclose(gp_posterior(points, train), whole[0], rtol=1e-12)
+    np.testing.assert_allclose(GPPosterior(train)(points), whole[0], rtol=1e-12)
     np.testing.assert_allclose(GPPosterior(train).variance(points), whole[1], rtol=1e-12)
 
 
 def test_keeps_the_precision_and_leaves_its_input_alone():
     points, train = features(9, dtype=np.float32), features(5, seed=1, dtype=np.float32)
     points.flags.writeable = train.flags.writeable = False
-    mapped = gp_posterior(points, train)
+    mapped = GPPosterior(train)(points)
     assert mapped.dtype == np.float32
-    np.testing.assert_allclose(mapped, gp_posterior(np.float64(points), np.float64(train)), rtol=1e-6)
+    np.testing.assert_allclose(mapped, GPPosterior(np.float64(train))(np.float64(points)), rtol=1e-6)
     assert GPPosterior(train).variance(points).dtype == np.float64
 
 

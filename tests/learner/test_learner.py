@@ -304,7 +304,7 @@ class TestRounds:
         assert [row.round for row in rows(run)] == [0] * 4 + [1] * 3
         assert all(row.prediction["n_models"] == 3 for row in rows(run) if row.round)
         each = [member.predict([copper()])[0].forces for member in calc.learner.potential.members]
-        spread = np.sqrt(np.square(each - np.mean(each, axis=0)).sum(axis=2).mean(axis=0))
+        spread = np.sqrt(np.var(each, axis=0, ddof=1).sum(axis=1))
         [found] = predictions(calc.learner.potential, None, [copper()])
         np.testing.assert_allclose(found["raw_forces"], spread, rtol=1e-3)
         assert json.loads((run / "settings.json").read_text())["settings"]["n_models"] == 3
