@@ -8,9 +8,7 @@ import numpy as np
 from ase_bmdal.selection.distances import Doubles, Floats, Indices, row_blocks, squared_distances
 from ase_bmdal.selection.projection import PrincipalAxes, Projection
 
-Table = tuple[
-    Callable[[slice], Projection], Projection
-]  # projects some points; the fixed ones, on the same axes
+Table = tuple[Callable[[slice], Projection], Projection]  # what projects points, and the fixed ones projected
 TABLE_ENTRIES = 2**20
 IN_DOUBT = 4  # fixed points in doubt per point; if there are more, a larger table is cheaper than differences
 
