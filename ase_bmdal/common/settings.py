@@ -5,6 +5,8 @@ from typing import Any, TypeVar, dataclass_transform
 import pydantic
 from pydantic.dataclasses import dataclass
 
+__all__ = ["settings", "plain"]
+
 Class = TypeVar("Class")
 
 

@@ -22,11 +22,11 @@ from ase_bmdal import Retraining, TrainingSettings, Trust, train
 from ase_bmdal.acquisition.calibration import coverage
 from ase_bmdal.acquisition.candidates import candidates
 from ase_bmdal.acquisition.combination import Combination
-from ase_bmdal.benchmark.data import read_frames
 from ase_bmdal.common.randomness import stream
 from ase_bmdal.labelling.store import LabelStore, StoredLabel
 from ase_bmdal.learner.trust import calibrated, fit_uncertainty, force_errors, predictions, rehearsal
 from ase_bmdal.potential.gmnn import Potential
+from ase_bmdal_experiments.data import read_frames
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 DATA = {"aspirin": ("md17", 4.0), "tio2": (None, 6.5)}  # labels, cutoff in Å

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from ase.build import molecule
@@ -49,6 +50,18 @@ def test_every_command_has_help(command, capsys):
         main([*command, "--help"])
     assert end.value.code == 0
     assert "usage: ase-bmdal" in capsys.readouterr().out
+
+
+def test_a_package_may_add_a_command(monkeypatch, capsys):
+    module = SimpleNamespace(
+        add_to=lambda commands: commands.add_parser("greet").set_defaults(run=lambda _: print("hello"))
+    )
+    entry = SimpleNamespace(load=lambda: module)
+    monkeypatch.setattr(
+        program, "entry_points", lambda group: [entry] if group == "ase_bmdal.commands" else []
+    )
+    assert main(["greet"]) == 0
+    assert capsys.readouterr().out == "hello\n"
 
 
 def test_version(capsys):

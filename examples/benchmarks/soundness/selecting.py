@@ -23,8 +23,8 @@ import measures
 from ase_bmdal import train
 from ase_bmdal.acquisition.candidates import candidates
 from ase_bmdal.acquisition.combination import Combination
-from ase_bmdal.benchmark.metrics import structure_force_errors
 from ase_bmdal.common.randomness import stream
+from ase_bmdal_experiments.metrics import structure_force_errors
 
 SELECTIONS = (
     "MAXDIAG + RND",

@@ -11,16 +11,12 @@ from typing import Any
 import numpy as np
 
 import ase_bmdal
-from ase_bmdal.acquisition.combination import Combination
-from ase_bmdal.benchmark.folder import Curve, Record, ResultsFolder
-from ase_bmdal.benchmark.frames import Frames
-from ase_bmdal.benchmark.settings import BenchmarkSettings
-from ase_bmdal.benchmark.split import make_split
-from ase_bmdal.benchmark.step import Stopwatch, Task, finish_step
-from ase_bmdal.common.errors import Error, RunFolderError
-from ase_bmdal.potential.files import read_model, save_model
-from ase_bmdal.potential.fit import Epoch
-from ase_bmdal.potential.gmnn import Potential
+from ase_bmdal import Combination, Epoch, Error, Potential, RunFolderError, read_model, save_model
+from ase_bmdal_experiments.folder import Curve, Record, ResultsFolder
+from ase_bmdal_experiments.frames import Frames
+from ase_bmdal_experiments.settings import BenchmarkSettings
+from ase_bmdal_experiments.split import make_split
+from ase_bmdal_experiments.step import Stopwatch, Task, finish_step
 
 
 @dataclass(frozen=True)

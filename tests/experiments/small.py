@@ -4,9 +4,9 @@ import numpy as np
 from ase.build import molecule
 from ase.calculators.emt import EMT
 
-from ase_bmdal.benchmark.frames import Frames
-from ase_bmdal.benchmark.settings import BenchmarkSettings
-from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
+from ase_bmdal import ModelSettings, TrainingSettings
+from ase_bmdal_experiments.frames import Frames
+from ase_bmdal_experiments.settings import BenchmarkSettings
 from tests.builders import rattled
 
 ARCHITECTURE = ModelSettings(cutoff=4.0, hidden=(8,), n_gaussians=4, n_radial=2)

@@ -7,21 +7,20 @@ from functools import partial
 import ase.io
 import pytest
 
-from ase_bmdal.acquisition.combination import Combination
-from ase_bmdal.benchmark.experiments import EXPERIMENTS, experiment
-from ase_bmdal.benchmark.loop import Learning
-from ase_bmdal.benchmark.settings import BenchmarkSettings, recipe
+from ase_bmdal import Combination, ModelSettings, TrainingSettings
 from ase_bmdal.cli import main
-from ase_bmdal.cli.benchmark import Progress, duration
-from ase_bmdal.potential.settings import (
+from ase_bmdal_experiments.command import Progress, duration
+from ase_bmdal_experiments.experiments import EXPERIMENTS, experiment
+from ase_bmdal_experiments.loop import Learning
+from ase_bmdal_experiments.settings import (
     PAPER,
     PAPER_ARCHITECTURE,
     PAPER_ENERGY_ONLY,
-    ModelSettings,
-    TrainingSettings,
+    BenchmarkSettings,
+    recipe,
 )
-from tests.benchmark.small import ARCHITECTURE, water
-from tests.benchmark.test_curves import write
+from tests.experiments.small import ARCHITECTURE, water
+from tests.experiments.test_curves import write
 
 SIZES = ["--cutoff", "4", "--initial", "4", "--final", "8", "--batch", "2", "--valid", "4", "--test", "10"]
 
@@ -54,6 +53,10 @@ def test_recipes():
     assert recipe("paper", cutoff=3.0, forces=False) == (paper, PAPER_ENERGY_ONLY)
 
 
+def test_the_paper_has_360_invariants():
+    assert PAPER_ARCHITECTURE.widths == (360, 512, 512, 1)
+
+
 @pytest.mark.parametrize(
     ("extra", "text"),
     [
@@ -78,7 +81,7 @@ def test_run_says_what_it_does_and_goes_on(data, tmp_path, capsys, monkeypatch):
     small = partial(
         ModelSettings, **{name: getattr(ARCHITECTURE, name) for name in ("hidden", "n_gaussians", "n_radial")}
     )
-    monkeypatch.setattr("ase_bmdal.potential.settings.ModelSettings", small)
+    monkeypatch.setattr("ase_bmdal_experiments.settings.ModelSettings", small)
     arguments = ["run", data, *SIZES, "--out", str(tmp_path / "out"), "--epochs", "3", "--minibatch", "2"]
     assert run(*arguments, "--final", "6", "--methods", "MAXDIAG+RND") == 0
     lines = capsys.readouterr().out.splitlines()

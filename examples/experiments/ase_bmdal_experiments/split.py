@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_bmdal.benchmark.settings import BenchmarkSettings
 from ase_bmdal.common.randomness import stream
+from ase_bmdal_experiments.settings import BenchmarkSettings
 
 Places = NDArray[np.int64]
 

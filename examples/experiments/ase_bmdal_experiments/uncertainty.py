@@ -1,14 +1,14 @@
 """How unsure a method is of structures it did not choose from: its own kernel on the test set."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
-from ase_bmdal.acquisition.combination import Combination
-from ase_bmdal.benchmark.frames import Some
-from ase_bmdal.features.gradient_features import FeatureMap, gradient_features
+from ase_bmdal import Combination, Label, Potential, Remembered, gradient_features, mean_label
 from ase_bmdal.kernels import (
     GPPosterior,
     absolute_error_energy,
@@ -17,12 +17,10 @@ from ase_bmdal.kernels import (
     query_by_committee_energy,
     query_by_committee_forces,
 )
-from ase_bmdal.potential.gmnn import Potential, mean_label
-from ase_bmdal.selection.nearest import nearest_points
-from ase_bmdal.structures.batch import Remembered
-from ase_bmdal.structures.labels import Label
+from ase_bmdal_experiments.frames import Some
 
 Doubles = NDArray[np.float64]
+BLOCK = 1000  # test structures at once: their distances to a training set of thousands fit in memory
 
 
 def uncertainty(
@@ -61,14 +59,19 @@ def uncertainty(
     unknown, known = (_features(model, side, combination.feature, seed) for side in (test, train))
     if combination.posterior:
         return GPPosterior(known).variance(unknown)
-    return np.sqrt(nearest_points(unknown, known)[1])
+    return _distances_to_nearest(unknown, known)
 
 
 def _features(
-    model: Potential, structures: Sequence[Atoms], feature_map: FeatureMap, seed: int
+    model: Potential, structures: Sequence[Atoms], feature_map: Literal["LL", "RP"], seed: int
 ) -> NDArray[np.floating]:
     each = [gradient_features(member, structures, feature_map, seed=seed) for member in model.members]
     return ensemble_features(each)
+
+
+def _distances_to_nearest(points: NDArray[np.floating], known: NDArray[np.floating]) -> Doubles:
+    blocks = (points[start : start + BLOCK] for start in range(0, len(points), BLOCK))
+    return np.concatenate([cdist(block, known).min(axis=1) for block in blocks])
 
 
 def _diagonal(kernel: str, predicted: Sequence[Sequence[Label]], test: Some) -> Doubles:

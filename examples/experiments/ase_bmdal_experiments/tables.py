@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ase_bmdal.benchmark.curves import UNITS, Mean, Results
+from ase_bmdal_experiments.curves import UNITS, Mean, Results
 
 ERRORS = {"mae": "MAE", "rmse": "RMSE", "maxe": "MAXE", "maxe_component": "MAXE, component"}
 CORRELATIONS = {"pearson": "Pearson", "spearman": "Spearman"}

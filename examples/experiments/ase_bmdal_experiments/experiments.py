@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ase_bmdal.benchmark.settings import Recipe
+from ase_bmdal_experiments.settings import Recipe
 
 RND, LCMD = "MAXDIAG + RND", "LCMD + FEAT(LL)"
 DIAGONAL_GP, DETERMINANT_GP = "MAXDIAG + GP(LL)", "MAXDET + GP(LL)"

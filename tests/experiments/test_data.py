@@ -7,9 +7,9 @@ from ase import units
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from ase_bmdal.benchmark.data import fingerprint, read_frames
 from ase_bmdal.structures.labels import label_of
-from tests.benchmark.small import water
+from ase_bmdal_experiments.data import fingerprint, read_frames
+from tests.experiments.small import water
 
 KCAL = units.kcal / units.mol
 RNG = np.random.default_rng(0)

@@ -5,17 +5,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from ase_bmdal import ModelSettings, TrainingSettings
 from ase_bmdal.common.settings import plain, settings
-from ase_bmdal.potential.settings import (
-    PAPER,
-    PAPER_ARCHITECTURE,
-    PAPER_ENERGY_ONLY,
-    ModelSettings,
-    TrainingSettings,
-)
 
 Positive = Annotated[int, Field(ge=1)]
 Recipe = Literal["default", "paper"]
+
+PAPER_ARCHITECTURE = ModelSettings(
+    envelope="cosine", n_gaussians=7, n_radial=5, shared=0.0, input_spread=None, hidden=(512, 512)
+)
+PAPER = TrainingSettings(
+    epochs=1000,
+    batch_size=32,
+    decay_power=1.0,
+    weight_decay=0.0,
+    force_length=None,
+    energy_delay=0.0,
+    energy_weight=1.0,
+    stress_weight=0.0,
+)
+PAPER_ENERGY_ONLY = replace(PAPER, epochs=500)
 
 
 @settings

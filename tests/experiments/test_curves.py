@@ -5,12 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from ase_bmdal.acquisition.combination import COMBINATIONS, Combination
-from ase_bmdal.benchmark.curves import KCAL_PER_MOL, Mean, read_results
-from ase_bmdal.benchmark.folder import ResultsFolder
-from ase_bmdal.benchmark.tables import errors_table, results_text
-from ase_bmdal.common.errors import RunFolderError
-from tests.benchmark.small import settings
+from ase_bmdal import COMBINATIONS, Combination, RunFolderError
+from ase_bmdal_experiments.curves import KCAL_PER_MOL, Mean, read_results
+from ase_bmdal_experiments.folder import ResultsFolder
+from ase_bmdal_experiments.tables import errors_table, results_text
+from tests.experiments.small import settings
 
 METHODS = ("MAXDIAG + RND", "LCMD + FEAT(LL)", "LCMD + FEAT(RP)")
 
@@ -120,7 +119,7 @@ def test_tables_of_energies_only(tmp_path):
 
 
 def test_figures(tmp_path):
-    from ase_bmdal.benchmark.figures import write_figures
+    from ase_bmdal_experiments.figures import write_figures
 
     folders = [read_results(write(tmp_path / str(batch), batch=batch)) for batch in (1, 2)]
     names = {path.name for path in write_figures(folders, tmp_path / "figures")}
@@ -134,7 +133,7 @@ def test_figures(tmp_path):
 
 
 def test_only_curves_that_all_batch_sizes_have_are_compared(tmp_path):
-    from ase_bmdal.benchmark.figures import _with_common_curves
+    from ase_bmdal_experiments.figures import _with_common_curves
 
     many = read_results(write(tmp_path / "2", batch=2))
     few = read_results(write(tmp_path / "1", METHODS[:2], (1, 5), batch=1))
@@ -144,14 +143,14 @@ def test_only_curves_that_all_batch_sizes_have_are_compared(tmp_path):
 
 
 def test_figures_of_one_method_and_seed(tmp_path):
-    from ase_bmdal.benchmark.figures import write_figures
+    from ase_bmdal_experiments.figures import write_figures
 
     results = read_results(write(tmp_path, METHODS[:1], (0,), forces=False))
     assert [path.name for path in write_figures([results], tmp_path)] == ["learning-energy.png"]
 
 
 def test_every_method_has_a_line_of_its_own(tmp_path):
-    from ase_bmdal.benchmark.figures import Plot, draw
+    from ase_bmdal_experiments.figures import Plot, draw
 
     results = read_results(write(tmp_path, COMBINATIONS, (0,)))
     curves = {method: results.learning_curve(method, "errors", "forces", "mae") for method in COMBINATIONS}

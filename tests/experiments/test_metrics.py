@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ase_bmdal.benchmark.metrics import (
+from ase_bmdal_experiments.metrics import (
     correlations,
     energy_errors,
     force_errors,

@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from ase_bmdal.benchmark.curves import UNITS, Mean, Results
-from ase_bmdal.benchmark.tables import ERRORS, unit_name
-from ase_bmdal.report.figures import save_figure
+from ase_bmdal_experiments.curves import UNITS, Mean, Results
+from ase_bmdal_experiments.tables import ERRORS, unit_name
 
 PANELS = ("mae", "rmse", "maxe")
 RANDOM = "MAXDIAG + RND"
@@ -59,6 +58,7 @@ def write_figures(folders: Sequence[Results], out: Path, unit: str = "kcal") -> 
     """
     largest = max(folders, key=lambda results: results.settings["batch"])
     written = []
+    out.mkdir(parents=True, exist_ok=True)
     for quantity in ("forces", "energy") if largest.has_forces else ("energy",):
         figures = {"learning": _against_size(largest, quantity, largest.methods)}
         if RANDOM in largest.methods and len(largest.methods) > 1:
@@ -77,7 +77,7 @@ def write_figures(folders: Sequence[Results], out: Path, unit: str = "kcal") -> 
             )
         for name, plot in figures.items():
             path = out / f"{name}-{quantity}.png"
-            save_figure(draw(plot, quantity, unit), path)
+            draw(plot, quantity, unit).savefig(path)
             written.append(path)
     return written
 

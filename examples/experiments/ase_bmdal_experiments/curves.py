@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ase_bmdal.acquisition.combination import COMBINATIONS
-from ase_bmdal.benchmark.data import KCAL_PER_MOL
-from ase_bmdal.benchmark.folder import Curve, Record, read_settings
-from ase_bmdal.common.errors import RunFolderError
+from ase_bmdal import COMBINATIONS, RunFolderError
+from ase_bmdal_experiments.data import KCAL_PER_MOL
+from ase_bmdal_experiments.folder import Curve, Record, read_settings
 
 UNITS = {"kcal": ("kcal/mol", 1 / KCAL_PER_MOL), "meV": ("meV", 1e3)}
 

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ase_bmdal.acquisition.combination import COMBINATIONS, Combination
-from ase_bmdal.benchmark.folder import Curve, ResultsFolder, slug
-from ase_bmdal.benchmark.loop import Learning, StepDone, run_benchmark
-from ase_bmdal.benchmark.split import make_split
-from ase_bmdal.common.errors import FolderInUseError, RunFolderError
-from ase_bmdal.potential.settings import TrainingSettings
-from tests.benchmark.small import ARCHITECTURE, frames, settings
+from ase_bmdal import COMBINATIONS, Combination, FolderInUseError, RunFolderError, TrainingSettings
+from ase_bmdal_experiments.folder import Curve, ResultsFolder, slug
+from ase_bmdal_experiments.loop import Learning, StepDone, run_benchmark
+from ase_bmdal_experiments.split import make_split
+from tests.experiments.small import ARCHITECTURE, frames, settings
 
 ROOT = Path(__file__).parent.parent.parent
 RND, LCMD, QBC = (Combination.parse(n) for n in ("MAXDIAG + RND", "LCMD + FEAT(RP)", "MAXDIAG + QBC(F)"))
@@ -24,10 +22,9 @@ TWO_STEPS = settings(final=6)
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from ase_bmdal.acquisition.combination import Combination
-from ase_bmdal.benchmark.loop import Learning, run_benchmark
-from ase_bmdal.potential.settings import TrainingSettings
-from tests.benchmark.small import ARCHITECTURE, frames, settings
+from ase_bmdal import Combination
+from ase_bmdal_experiments.loop import run_benchmark
+from tests.experiments.small import frames, settings
 
 out, kind, count, warm_epochs = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]) or None
 seen = 0

@@ -19,8 +19,8 @@ import numpy as np
 from ase import units
 from numpy.typing import NDArray
 
-from ase_bmdal.benchmark.frames import Frames
-from ase_bmdal.structures.labels import labels_of
+from ase_bmdal import labels_of
+from ase_bmdal_experiments.frames import Frames
 
 KCAL_PER_MOL = float(units.kcal / units.mol)  # eV
 ENERGY_UNITS = {"kcal/mol": KCAL_PER_MOL, "eV": 1.0}

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ase_bmdal.benchmark.split import make_split
-from tests.benchmark.small import settings
+from ase_bmdal_experiments.split import make_split
+from tests.experiments.small import settings
 
 
 def parts(split):

@@ -8,16 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ase_bmdal.cli.data import require
-from ase_bmdal.cli.quiet import load_potential
+from ase_bmdal.cli import load_potential, require
 from ase_bmdal.common.terminal import StatusLines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ase_bmdal.acquisition.combination import Combination
-    from ase_bmdal.benchmark.frames import Frames
-    from ase_bmdal.benchmark.loop import Learning, StepDone
+    from ase_bmdal import Combination
+    from ase_bmdal_experiments.frames import Frames
+    from ase_bmdal_experiments.loop import Learning, StepDone
 
 SIZES = {
     "initial": "size of the first training set",
@@ -90,8 +89,8 @@ def run_curves(arguments: argparse.Namespace) -> None:
     """Compute what is not there yet."""
     data_file, test_file = _take_experiment(arguments)
     load_potential()
-    from ase_bmdal.benchmark.data import fingerprint, read_frames
-    from ase_bmdal.benchmark.settings import BenchmarkSettings, recipe
+    from ase_bmdal_experiments.data import fingerprint, read_frames
+    from ase_bmdal_experiments.settings import BenchmarkSettings, recipe
 
     data = _frames(read_frames(data_file, arguments.labels), arguments)
     test = None if test_file is None else _frames(read_frames(test_file, arguments.labels), arguments)
@@ -111,7 +110,7 @@ def run_curves(arguments: argparse.Namespace) -> None:
         warm_epochs=arguments.warm_epochs,
         **sizes,
     )
-    from ase_bmdal.benchmark.loop import run_benchmark
+    from ase_bmdal_experiments.loop import run_benchmark
 
     seeds = arguments.seeds or [0]
     run_benchmark(settings, data, test, combinations, seeds, arguments.out, Progress(sys.stdout))
@@ -120,7 +119,7 @@ def run_curves(arguments: argparse.Namespace) -> None:
 
 def _take_experiment(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
     """Fill in what was not given; names of the data file and of the test file."""
-    from ase_bmdal.benchmark.experiments import experiment
+    from ase_bmdal_experiments.experiments import experiment
 
     if arguments.experiment is not None:
         chosen = experiment(arguments.experiment)
@@ -145,7 +144,7 @@ def _frames(frames: Frames, arguments: argparse.Namespace) -> Frames:
 
 def _combinations(names: Sequence[str], has_forces: bool) -> list[Combination]:
     """Combinations by name; ``all`` are those that the data have labels for."""
-    from ase_bmdal.acquisition.combination import COMBINATIONS, Combination
+    from ase_bmdal import COMBINATIONS, Combination
 
     if [name.lower() for name in names] == ["all"]:
         names = [name for name in COMBINATIONS if has_forces or name != "MAXDIAG + AE(F)"]
@@ -155,8 +154,8 @@ def _combinations(names: Sequence[str], has_forces: bool) -> list[Combination]:
 def run_plot(arguments: argparse.Namespace) -> None:
     """Write the figures."""
     require("matplotlib")
-    from ase_bmdal.benchmark.curves import read_results
-    from ase_bmdal.benchmark.figures import write_figures
+    from ase_bmdal_experiments.curves import read_results
+    from ase_bmdal_experiments.figures import write_figures
 
     folders = [read_results(path) for path in arguments.folders]
     for path in write_figures(folders, arguments.out or arguments.folders[0], arguments.unit):
@@ -165,8 +164,8 @@ def run_plot(arguments: argparse.Namespace) -> None:
 
 def run_table(arguments: argparse.Namespace) -> None:
     """Print the tables."""
-    from ase_bmdal.benchmark.curves import read_results
-    from ase_bmdal.benchmark.tables import results_text
+    from ase_bmdal_experiments.curves import read_results
+    from ase_bmdal_experiments.tables import results_text
 
     print(results_text(read_results(arguments.folder), arguments.unit, arguments.sizes))
 
@@ -186,7 +185,7 @@ class Progress:
 
     def __call__(self, event: Learning | StepDone) -> None:
         """Show an event."""
-        from ase_bmdal.benchmark.loop import StepDone
+        from ase_bmdal_experiments.loop import StepDone
 
         if isinstance(event, StepDone):
             self._left = f", {duration(event.seconds_left)} left"

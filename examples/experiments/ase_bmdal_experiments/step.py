@@ -1,7 +1,7 @@
 """One step of a learning curve: train, test, ask the kernel, pick."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_bmdal.acquisition.candidates import candidates
-from ase_bmdal.acquisition.combination import Combination
-from ase_bmdal.benchmark.frames import Frames, Some
-from ase_bmdal.benchmark.metrics import (
+from ase_bmdal import Combination, Epoch, Label, Potential, Remembered, candidates, mean_label, train
+from ase_bmdal.common.randomness import stream
+from ase_bmdal_experiments.frames import Frames, Some
+from ase_bmdal_experiments.metrics import (
     Errors,
     correlations,
     energy_errors,
@@ -21,15 +21,9 @@ from ase_bmdal.benchmark.metrics import (
     mean_errors,
     structure_force_errors,
 )
-from ase_bmdal.benchmark.settings import BenchmarkSettings
-from ase_bmdal.benchmark.split import Split
-from ase_bmdal.benchmark.uncertainty import uncertainty
-from ase_bmdal.common.randomness import stream
-from ase_bmdal.potential.fit import OnEpoch
-from ase_bmdal.potential.gmnn import Potential, mean_label
-from ase_bmdal.potential.training import train
-from ase_bmdal.structures.batch import Remembered
-from ase_bmdal.structures.labels import Label
+from ase_bmdal_experiments.settings import BenchmarkSettings
+from ase_bmdal_experiments.split import Split
+from ase_bmdal_experiments.uncertainty import uncertainty
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +63,7 @@ class Task:
         places: Sequence[int],
         step: int,
         n_models: int,
-        on_epoch: OnEpoch | None,
+        on_epoch: Callable[[Epoch], None] | None,
         start: Potential | None,
     ) -> Potential:
         """Train from scratch, or for a shorter time from `start`.

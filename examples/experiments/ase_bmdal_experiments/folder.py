@@ -18,10 +18,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ase_bmdal.acquisition.combination import Combination
-from ase_bmdal.benchmark.settings import BenchmarkSettings
-from ase_bmdal.common.errors import FolderInUseError, RunFolderError
+from ase_bmdal import Combination, FolderInUseError, RunFolderError
 from ase_bmdal.common.files import write_atomically
+from ase_bmdal_experiments.settings import BenchmarkSettings
 
 FORMAT = 1
 Record = dict[str, Any]
