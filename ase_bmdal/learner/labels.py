@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from ase_bmdal.common.deviation import Deviation
 from ase_bmdal.common.errors import BatchFailedError
 from ase_bmdal.labelling.labeller import Labeller
 from ase_bmdal.labelling.record import LabelRecord
@@ -192,11 +193,8 @@ def errors_before_training(rows: Sequence[StoredLabel]) -> tuple[float, float, f
     energies = [
         (row.prediction["energy"] - row.atoms.get_potential_energy()) / len(row.atoms) for row in known
     ]
-    return (
-        float(np.mean(np.abs(forces))),
-        float(np.sqrt(np.mean(forces**2))),
-        float(np.mean(np.abs(energies))),
-    )
+    deviation = Deviation.of(forces)
+    return deviation.mae, deviation.rmse, Deviation.of(energies).mae
 
 
 def _record(label: Label) -> LabelRecord:

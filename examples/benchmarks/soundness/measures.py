@@ -11,6 +11,7 @@ from results import Record
 
 from ase_bmdal import Trust
 from ase_bmdal.acquisition.calibration import conformal_factor, coverage, ratios
+from ase_bmdal.common.deviation import Deviation
 from ase_bmdal.labelling.store import StoredLabel
 from ase_bmdal.learner.trust import fit_uncertainty, predictions
 from ase_bmdal.structures.labels import Label
@@ -35,13 +36,14 @@ def errors(predicted: Sequence[Label], structures: Sequence[Atoms]) -> Record:
     each = [label.forces - atoms.get_forces() for label, atoms in zip(predicted, structures, strict=True)]
     components = np.abs(np.concatenate([error.ravel() for error in each]))
     largest = np.array([np.abs(error).max() for error in each])
+    energies, forces = Deviation.of(energy), Deviation.of(components)
     found = {
-        "energy_mae": np.abs(energy).mean(),
-        "energy_rmse": _rms(energy),
-        "energy_rmse_per_atom": _rms(energy / sizes),
-        "energy_shifted_mae": np.abs(energy - energy.mean()).mean(),
-        "force_mae": 1e3 * components.mean(),
-        "force_rmse": 1e3 * _rms(components),
+        "energy_mae": energies.mae,
+        "energy_rmse": energies.rmse,
+        "energy_rmse_per_atom": Deviation.of(energy / sizes).rmse,
+        "energy_shifted_mae": Deviation.of(energy - energy.mean()).mae,
+        "force_mae": 1e3 * forces.mae,
+        "force_rmse": 1e3 * forces.rmse,
         "force_p999": np.quantile(components, 0.999),
         "force_largest": components.max(),
         "force_largest_norm": max(np.linalg.norm(error, axis=1).max() for error in each),

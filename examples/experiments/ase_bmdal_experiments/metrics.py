@@ -1,11 +1,14 @@
 """Errors on a test set, and how well an uncertainty foretells them."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import pearsonr, spearmanr
+
+from ase_bmdal.common.deviation import Deviation
 
 Doubles = NDArray[np.float64]
 Errors = dict[str, float]
@@ -25,7 +28,7 @@ def energy_errors(reference: ArrayLike, predicted: ArrayLike) -> Errors:
         ``mae``, ``rmse``, and ``maxe``, the largest one, eV.
     """
     each = np.abs(np.asarray(predicted, np.float64) - np.asarray(reference, np.float64))
-    return {"mae": float(each.mean()), "rmse": float(np.sqrt(np.mean(each**2))), "maxe": float(each.max())}
+    return {**asdict(Deviation.of(each)), "maxe": float(each.max())}
 
 
 def force_errors(reference: Sequence[Doubles], predicted: Sequence[Doubles]) -> Errors:
@@ -45,8 +48,7 @@ def force_errors(reference: Sequence[Doubles], predicted: Sequence[Doubles]) -> 
     per_structure = structure_force_errors(reference, predicted)
     components = np.concatenate([np.abs(p - r).ravel() for r, p in zip(reference, predicted, strict=True)])
     return {
-        "mae": float(components.mean()),
-        "rmse": float(np.sqrt(np.mean(components**2))),
+        **asdict(Deviation.of(components)),
         "maxe": float(per_structure.max()),
         "maxe_component": float(components.max()),
     }
@@ -54,7 +56,7 @@ def force_errors(reference: Sequence[Doubles], predicted: Sequence[Doubles]) -> 
 
 def structure_force_errors(reference: Sequence[Doubles], predicted: Sequence[Doubles]) -> Doubles:
     """Mean absolute error of the force components of each structure (paper, eq. 24), eV/Å, [n]."""
-    return np.array([np.abs(p - r).mean() for r, p in zip(reference, predicted, strict=True)])
+    return np.array([Deviation.of(p - r).mae for r, p in zip(reference, predicted, strict=True)])
 
 
 def mean_errors(each: Sequence[Errors]) -> Errors:
