@@ -77,6 +77,7 @@ def test_bad_input_is_named(data, tmp_path, capsys, extra, text):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("not_compiled")
 def test_run_says_what_it_does_and_goes_on(data, tmp_path, capsys, monkeypatch):
     small = partial(
         ModelSettings, **{name: getattr(ARCHITECTURE, name) for name in ("hidden", "n_gaussians", "n_radial")}

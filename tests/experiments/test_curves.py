@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from ase_bmdal import COMBINATIONS, Combination, RunFolderError
 from ase_bmdal_experiments.curves import KCAL_PER_MOL, Mean, read_results
+from ase_bmdal_experiments.figures import Plot, draw, make_figures, write_figures
 from ase_bmdal_experiments.folder import ResultsFolder
 from ase_bmdal_experiments.tables import errors_table, results_text
 from tests.experiments.small import settings
@@ -86,8 +88,9 @@ def test_tables_are_in_the_unit_asked_for(tmp_path):
 def test_every_row_of_a_table_has_the_cells_of_its_header(tmp_path):
     for forces in (True, False):
         text = results_text(read_results(write(tmp_path / str(forces), forces=forces)))
-        for table in text.split("\n\n"):
-            assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) < 2
+        tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+        assert len(tables) == (5 if forces else 3)
+        assert all(len({line.count("|") for line in table}) == 1 for table in tables)
 
 
 def test_the_mean_of_a_committee_has_a_row_of_its_own(tmp_path):
@@ -118,40 +121,56 @@ def test_tables_of_energies_only(tmp_path):
     assert "Pearson" in text
 
 
-def test_figures(tmp_path):
-    from ase_bmdal_experiments.figures import write_figures
-
+def test_what_is_drawn(tmp_path):
     folders = [read_results(write(tmp_path / str(batch), batch=batch)) for batch in (1, 2)]
-    names = {path.name for path in write_figures(folders, tmp_path / "figures")}
-    assert names == {
-        f"{a}-{b}.png"
-        for a in ("learning", "relative", "batch", "feature-maps")
-        for b in ("forces", "energy")
+    figures = dict(make_figures(folders, "meV"))
+    assert set(figures) == {
+        f"{a}-{b}" for a in ("learning", "relative", "batch", "feature-maps") for b in ("forces", "energy")
     }
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == names
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "figures").iterdir())
+    for name, figure in figures.items():
+        assert [axes.get_title() for axes in figure.axes] == ["MAE", "RMSE", "MAXE"]
+        assert {len(axes.lines) for axes in figure.axes} == {2 if "maps" in name else 3}
+    assert labels_of(figures["learning-forces"]) == ("number of labels", "force error / meV/Å")
+    assert labels_of(figures["learning-energy"]) == ("number of labels", "energy error / meV")
+    assert labels_of(figures["relative-energy"])[1] == "energy error / that of random selection"
+    assert labels_of(figures["batch-forces"])[0] == "batch size (8 labels in the end)"
+
+
+def test_lines_are_means_over_seeds(tmp_path):
+    folders = [read_results(write(tmp_path / str(batch), batch=batch)) for batch in (1, 2)]
+    figures = dict(make_figures(folders, "meV"))
+    assert lines(figures["learning-forces"])["LCMD + FEAT(LL)"] == [
+        (n, pytest.approx(1000 * (1 / n + 0.5))) for n in (4, 6, 8)
+    ]
+    assert lines(figures["relative-forces"])["MAXDIAG + RND"] == [(4, 1.0), (6, 1.0), (8, 1.0)]
+    assert lines(figures["batch-forces"])["LCMD + FEAT(LL)"] == [(n, pytest.approx(625)) for n in (1, 2)]
+
+
+def labels_of(figure):
+    return figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+
+
+def lines(figure):
+    return {line.get_label(): list(zip(*line.get_data(), strict=True)) for line in figure.axes[0].lines}
 
 
 def test_only_curves_that_all_batch_sizes_have_are_compared(tmp_path):
-    from ase_bmdal_experiments.figures import _with_common_curves
-
     many = read_results(write(tmp_path / "2", batch=2))
     few = read_results(write(tmp_path / "1", METHODS[:2], (1, 5), batch=1))
-    found = _with_common_curves([many, few])
-    assert [list(each.curves) for each in found] == 2 * [[(METHODS[0], 1), (METHODS[1], 1)]]
-    assert found[0].curves[METHODS[0], 1] == many.curves[METHODS[0], 1]
+    of_seed_1 = [(n, pytest.approx(1000 * (1 / 8 + 1))) for n in (1, 2)]
+    assert lines(dict(make_figures([many, few], "meV"))["batch-forces"]) == dict.fromkeys(
+        METHODS[:2], of_seed_1
+    )
 
 
-def test_figures_of_one_method_and_seed(tmp_path):
-    from ase_bmdal_experiments.figures import write_figures
-
+def test_figures_of_one_method_and_seed_are_written(tmp_path):
     results = read_results(write(tmp_path, METHODS[:1], (0,), forces=False))
-    assert [path.name for path in write_figures([results], tmp_path)] == ["learning-energy.png"]
+    (path,) = write_figures([results], tmp_path / "new")
+    assert path == tmp_path / "new" / "learning-energy.png"
+    assert imread(path).shape == (720, 1650, 4)
 
 
 def test_every_method_has_a_line_of_its_own(tmp_path):
-    from ase_bmdal_experiments.figures import Plot, draw
-
     results = read_results(write(tmp_path, COMBINATIONS, (0,)))
     curves = {method: results.learning_curve(method, "errors", "forces", "mae") for method in COMBINATIONS}
     figure = draw(Plot(lambda name: curves, "number of labels"), "forces", "kcal")

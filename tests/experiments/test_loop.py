@@ -26,18 +26,21 @@ from ase_bmdal import Combination
 from ase_bmdal_experiments.loop import run_benchmark
 from tests.experiments.small import frames, settings
 
-out, kind, count, warm_epochs = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]) or None
 seen = 0
 
 def listen(event):
     global seen
-    seen += type(event).__name__ == kind
-    if seen == count:
+    seen += type(event).__name__ == "Learning"
+    if seen == 7:
         os.kill(os.getpid(), signal.SIGKILL)
 
 methods = [Combination.parse("MAXDIAG + RND"), Combination.parse("LCMD + FEAT(RP)")]
-run_benchmark(settings(warm_epochs=warm_epochs), frames(), None, methods, [3], out, listen)
+run_benchmark(settings(warm_epochs=2), frames(), None, methods, [3], Path(sys.argv[1]), listen)
 """
+
+
+class Ended(BaseException):
+    """What ends a run where it stands."""
 
 
 def lines(folder):
@@ -99,22 +102,44 @@ def uninterrupted_warm(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("kind", "count", "warm_epochs"),
-    [("Learning", 2, 0), ("Learning", 5, 0), ("StepDone", 4, 0), ("Learning", 7, 2), ("StepDone", 5, 2)],
+    [(Learning, 2, None), (Learning, 5, None), (StepDone, 4, None), (Learning, 7, 2), (StepDone, 5, 2)],
 )
-def test_goes_on_after_a_kill(uninterrupted, uninterrupted_warm, tmp_path, kind, count, warm_epochs):
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "results"), kind, str(count), str(warm_epochs)]
+def test_goes_on_wherever_it_ended(uninterrupted, uninterrupted_warm, tmp_path, kind, count, warm_epochs):
+    seen = []
+
+    def listen(event):
+        seen.extend([event] * isinstance(event, kind))
+        if len(seen) == count:
+            raise Ended
+
+    with pytest.raises(Ended):
+        run_benchmark(
+            settings(warm_epochs=warm_epochs), frames(), None, [RND, LCMD], [3], tmp_path / "results", listen
+        )
+    n_before = expect_it_goes_on(
+        tmp_path / "results", warm_epochs, uninterrupted_warm if warm_epochs else uninterrupted
+    )
+    if kind is StepDone:
+        assert n_before == count
+
+
+def test_goes_on_after_a_kill(uninterrupted_warm, tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "results")]
     killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
     assert killed.returncode == -9, killed.stderr
-    before = lines(tmp_path / "results")
-    steps = []
+    expect_it_goes_on(tmp_path / "results", 2, uninterrupted_warm)
+
+
+def expect_it_goes_on(folder, warm_epochs, uninterrupted):
+    """What is there is not computed again, and the results are those of a run without a break; gives what was there."""
+    n_before, steps = sum(map(len, lines(folder).values())), []
     run_benchmark(
-        settings(warm_epochs=warm_epochs or None), frames(), None, [RND, LCMD], [3], tmp_path / "results",
+        settings(warm_epochs=warm_epochs), frames(), None, [RND, LCMD], [3], folder,
         lambda event: steps.append(event) if isinstance(event, StepDone) else None,
     )  # fmt: skip
-    assert len(steps) == 6 - sum(map(len, before.values()))
-    assert lines(tmp_path / "results") == lines((uninterrupted_warm if warm_epochs else uninterrupted)[0])
-    if kind == "StepDone":
-        assert sum(map(len, before.values())) == count
+    assert len(steps) == 6 - n_before
+    assert lines(folder) == lines(uninterrupted[0])
+    return n_before
 
 
 def test_a_warm_curve_begins_like_one_from_scratch_and_goes_on_for_fewer_epochs(
@@ -188,6 +213,7 @@ def test_correlations_of_all_methods(every_method):
             assert record["n_models"] == (3 if "QBC" in record["method"] else 1)
 
 
+@pytest.mark.usefixtures("not_compiled")
 def test_energies_only(tmp_path):
     how = settings(final=6, forces=False)
     methods = [Combination.parse(name) for name in ("MAXDIAG + AE(E)", "MAXDIST + GP(LL)")]
@@ -198,6 +224,7 @@ def test_energies_only(tmp_path):
     assert lines(tmp_path)["maxdiag-ae-e-seed-0.jsonl"][0]["correlation"]["pearson"] == pytest.approx(1)
 
 
+@pytest.mark.usefixtures("not_compiled")
 def test_a_test_set_of_its_own(uninterrupted, tmp_path):
     how = settings(initial=4, final=4, test=None, test_data="more water")
     run_benchmark(how, frames(20), frames(5), [RND], [0], tmp_path)

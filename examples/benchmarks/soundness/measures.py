@@ -93,10 +93,11 @@ def bounds(model: Any, train: Sequence[Atoms], held_out: Sequence[Atoms], tests:
     model = model.with_uncertainty(replace(uncertainty, force_factor=1.0))
     factor = conformal_factor(ratios(*_errors_and_bounds(model, held_out)), PROBABILITY)
     found = {name: _errors_and_bounds(model, structures) for name, structures in tests.items()}
-    return {name: _held(error, factor * bound) for name, (error, bound) in found.items()}
+    return {name: held(error, factor * bound) for name, (error, bound) in found.items()}
 
 
-def _held(error: np.ndarray, bound: np.ndarray) -> Record:
+def held(error: np.ndarray, bound: np.ndarray) -> Record:
+    """How bounds hold: on all errors, and on the largest of them."""
     worst = error >= np.quantile(error, 1 - TAIL)
     return _rounded(
         {

@@ -1,6 +1,6 @@
 """Figures of benchmarks; the only module of this package that loads matplotlib."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,9 +56,17 @@ def write_figures(folders: Sequence[Results], out: Path, unit: str = "kcal") -> 
     list of Path
         The files written.
     """
-    largest = max(folders, key=lambda results: results.settings["batch"])
-    written = []
     out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, figure in make_figures(folders, unit):
+        written.append(out / f"{name}.png")
+        figure.savefig(written[-1])
+    return written
+
+
+def make_figures(folders: Sequence[Results], unit: str = "kcal") -> Iterator[tuple[str, Figure]]:
+    """Every figure that the results of one setting with different batch sizes allow, with its name."""
+    largest = max(folders, key=lambda results: results.settings["batch"])
     for quantity in ("forces", "energy") if largest.has_forces else ("energy",):
         figures = {"learning": _against_size(largest, quantity, largest.methods)}
         if RANDOM in largest.methods and len(largest.methods) > 1:
@@ -76,10 +84,7 @@ def write_figures(folders: Sequence[Results], out: Path, unit: str = "kcal") -> 
                 else _against_size(largest, quantity, paired)
             )
         for name, plot in figures.items():
-            path = out / f"{name}-{quantity}.png"
-            draw(plot, quantity, unit).savefig(path)
-            written.append(path)
-    return written
+            yield f"{name}-{quantity}", draw(plot, quantity, unit)
 
 
 def draw(plot: Plot, quantity: str, unit: str) -> Figure:
