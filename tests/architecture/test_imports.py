@@ -30,6 +30,11 @@ def _imported_by(tree):
             yield node.module.partition(".")[0]
 
 
+def test_every_room_has_its_tests():
+    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert rooms <= {path.parent.name for path in (PACKAGE.parent / "tests").glob("*/test_*.py")}
+
+
 def test_contracts_are_kept():
     run = subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"],

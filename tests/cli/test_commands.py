@@ -50,6 +50,15 @@ def test_evaluate_in_words_and_in_json(model, data, capsys):
     assert "stress" not in numbers
 
 
+def test_a_part_of_a_file_may_be_asked_for(model, data, tmp_path, capsys):
+    labels = made_up_run(tmp_path / "run") / "labels.db"
+    for path, n in ((f"{labels}@status=done", 8), (f"{data}@:4", 4), (f"{data}@-1", 1)):
+        assert main(["evaluate", str(model), path, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["structures"] == n
+    assert main(["evaluate", str(model), str(labels)]) == 2
+    assert "structure 8" in capsys.readouterr().err
+
+
 def test_evaluate_says_what_the_calculator_says(model, data, capsys):
     frames = read(data, ":")
     truth = [frame.get_potential_energy() for frame in frames]

@@ -20,7 +20,7 @@ from ase_bmdal.cli import demo, main
 
 demo.TEST_EQUILIBRATION, demo.TEST_SPACING = 10, 1
 for steps in ("4", "1"):
-    assert main(["demo", "--directory", "run", "--max-labels", "10", "--steps", steps]) == 0
+    assert main(["demo", "--directory", "run", "--max-labels", "3", "--steps", steps]) == 0
 """
 
 
@@ -31,8 +31,8 @@ def test_runs_and_is_taken_up(tmp_path):
     )
     assert run.returncode == 0, run.stderr
     first, _, again = run.stdout.partition("This folder holds a run already: it is taken up where it ended.")
-    assert "10 labels" in first
-    assert "10 labels" in again
+    assert "3 labels" in first
+    assert "3 labels" in again
     assert re.search(r"On 50 frames .* forces MAE \d+, RMSE \d+ meV/Å", first)
     assert imread(tmp_path / "run" / "learning.png").shape == (675, 1440, 4)
     assert "I0000" not in run.stderr  # TensorFlow's start-up messages
