@@ -43,7 +43,7 @@ def test_experiments_are_consistent(name):
         key: getattr(chosen, key) for key in ("initial", "final", "batch", "valid", "pool", "test", "labels")
     }
     assert BenchmarkSettings(data=chosen.data, **sizes).sizes[-1] == chosen.final
-    assert len({Combination.parse(each) for each in chosen.methods}) == len(chosen.methods)
+    assert len({Combination.parse(each) for each in chosen.selection}) == len(chosen.selection)
 
 
 def test_recipes():
@@ -60,12 +60,12 @@ def test_the_paper_has_360_invariants():
 @pytest.mark.parametrize(
     ("extra", "text"),
     [
-        (["--methods", "MAXDIAG + LL"], "combination: expected one of"),
-        (["--methods", "all", "--final", "50"], "50 in the end"),
-        (["--methods", "all", "--initial", "0"], "initial: Input should be greater than or equal to 1"),
-        (["--methods", "all", "--labels", "md17"], "labels can be chosen in NumPy archives only"),
-        (["--methods", "MAXDIAG + AE(F)", "--energy-only"], "AE(F) compares with forces"),
-        ([], "expected methods or an --experiment, got none"),
+        (["--selection", "MAXDIAG + LL"], "combination: expected one of"),
+        (["--selection", "all", "--final", "50"], "50 in the end"),
+        (["--selection", "all", "--initial", "0"], "initial: Input should be greater than or equal to 1"),
+        (["--selection", "all", "--labels", "md17"], "labels can be chosen in NumPy archives only"),
+        (["--selection", "MAXDIAG + AE(F)", "--energy-only"], "AE(F) compares with forces"),
+        ([], "expected selection or an --experiment, got none"),
         (["--experiment", "gold"], "experiment: expected one of aspirin,"),
     ],
 )
@@ -84,14 +84,14 @@ def test_run_says_what_it_does_and_goes_on(data, tmp_path, capsys, monkeypatch):
     )
     monkeypatch.setattr("ase_bmdal_experiments.settings.ModelSettings", small)
     arguments = ["run", data, *SIZES, "--out", str(tmp_path / "out"), "--epochs", "3", "--minibatch", "2"]
-    assert run(*arguments, "--final", "6", "--methods", "MAXDIAG+RND") == 0
+    assert run(*arguments, "--final", "6", "--selection", "MAXDIAG+RND") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert lines[0].startswith("[1/2] MAXDIAG + RND, seed 0, 4 structures: forces MAE ")
     assert lines[1].endswith(" 0 s left")
-    assert run(*arguments, "--final", "6", "--methods", "MAXDIAG+RND") == 0
+    assert run(*arguments, "--final", "6", "--selection", "MAXDIAG+RND") == 0
     assert capsys.readouterr().out == f"Results: {tmp_path / 'out'}\n"
-    assert run(*arguments, "--methods", "MAXDIAG+RND") == 2
+    assert run(*arguments, "--selection", "MAXDIAG+RND") == 2
     assert "final: the results in" in capsys.readouterr().err
 
 

@@ -69,7 +69,7 @@ def _add_run(parser: Any) -> None:
     parser.add_argument("--cutoff", type=float, help="in Å")
     for name, text in SIZES.items():
         parser.add_argument(f"--{name}", type=int, metavar="N", help=text)
-    parser.add_argument("--methods", nargs="+", metavar="NAME", help='such as "LCMD + FEAT(RP)", or all')
+    parser.add_argument("--selection", nargs="+", metavar="NAME", help='such as "LCMD + FEAT(RP)", or all')
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="(default: 0)")
     parser.add_argument("--recipe", choices=("default", "paper"), help="how potentials are trained")
     parser.add_argument("--epochs", type=int, help="overrides those of the recipe")
@@ -95,7 +95,7 @@ def run_curves(arguments: argparse.Namespace) -> None:
     data = _frames(read_frames(data_file, arguments.labels), arguments)
     test = None if test_file is None else _frames(read_frames(test_file, arguments.labels), arguments)
     has_forces = data.forces is not None
-    combinations = _combinations(arguments.methods, has_forces)
+    combinations = _combinations(arguments.selection, has_forces)
     architecture, training = recipe(arguments.recipe or "default", cutoff=arguments.cutoff, forces=has_forces)
     changes = {"epochs": arguments.epochs, "batch_size": arguments.minibatch}
     training = replace(training, **{name: value for name, value in changes.items() if value is not None})
@@ -128,10 +128,10 @@ def _take_experiment(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
         if arguments.data is None:
             arguments.data = arguments.data_folder / chosen.data
             arguments.test_data = arguments.data_folder / chosen.test_data
-        for name in ("labels", "cutoff", "methods", "seeds", "recipe", "warm_epochs", *SIZES):
+        for name in ("labels", "cutoff", "selection", "seeds", "recipe", "warm_epochs", *SIZES):
             if getattr(arguments, name) is None:
                 setattr(arguments, name, getattr(chosen, name))
-    needed = ("data", "cutoff", "initial", "final", "batch", "methods")
+    needed = ("data", "cutoff", "initial", "final", "batch", "selection")
     missing = [name for name in needed if getattr(arguments, name) is None]
     if missing:
         raise ValueError(f"expected {', '.join(missing)} or an --experiment, got none")

@@ -22,7 +22,7 @@ class Experiment:
     initial, final, batch, valid, pool, test, labels
         As in `BenchmarkSettings`. The learning rates of the default recipe end at zero, so that with forces
         the last epoch serves as well as one that a validation set chooses, and every label can be trained on.
-    methods, seeds
+    selection, seeds
         One learning curve for each pair.
     recipe, warm_epochs
         How the potentials are trained. Most go on from the potential before for a quarter of the epochs, as the
@@ -36,7 +36,7 @@ class Experiment:
     final: int
     batch: int
     valid: int
-    methods: tuple[str, ...]
+    selection: tuple[str, ...]
     seeds: tuple[int, ...]
     pool: int | None = None
     test: int | None = None
@@ -56,7 +56,7 @@ ASPIRIN = Experiment(
     valid=0,
     pool=5000,
     warm_epochs=75,
-    methods=(
+    selection=(
         RND,
         DIAGONAL_GP,
         "MAXDIAG + QBC(F)",
@@ -68,7 +68,7 @@ ASPIRIN = Experiment(
     ),
     seeds=(0, 1, 2),
 )
-FEW = replace(ASPIRIN, methods=(RND, DIAGONAL_GP, LCMD), seeds=(0,))
+FEW = replace(ASPIRIN, selection=(RND, DIAGONAL_GP, LCMD), seeds=(0,))
 TIO2 = Experiment(
     data="tio2_pool.npz",
     test_data="tio2_test.npz",
@@ -79,7 +79,7 @@ TIO2 = Experiment(
     valid=0,
     pool=6000,
     warm_epochs=75,
-    methods=(RND, DIAGONAL_GP, DETERMINANT_GP, LCMD),
+    selection=(RND, DIAGONAL_GP, DETERMINANT_GP, LCMD),
     seeds=(0, 1),
 )
 LMNTO = Experiment(
@@ -91,7 +91,7 @@ LMNTO = Experiment(
     batch=25,
     valid=0,
     warm_epochs=75,
-    methods=(RND, LCMD),
+    selection=(RND, LCMD),
     seeds=(0,),
 )
 QM9 = Experiment(
@@ -104,7 +104,7 @@ QM9 = Experiment(
     valid=500,
     pool=30000,
     warm_epochs=38,
-    methods=(RND, LCMD),
+    selection=(RND, LCMD),
     seeds=(0,),
 )
 
@@ -112,13 +112,13 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "aspirin": ASPIRIN,
     "aspirin-batch-5": replace(FEW, batch=5, warm_epochs=38),
     "aspirin-batch-2": replace(FEW, batch=2, warm_epochs=15),
-    "aspirin-from-scratch": replace(ASPIRIN, methods=(RND, LCMD), seeds=(0,), warm_epochs=None),
+    "aspirin-from-scratch": replace(ASPIRIN, selection=(RND, LCMD), seeds=(0,), warm_epochs=None),
     "aspirin-paper-recipe": replace(
-        ASPIRIN, batch=30, methods=(RND,), seeds=(0,), valid=500, recipe="paper", warm_epochs=None
+        ASPIRIN, batch=30, selection=(RND,), seeds=(0,), valid=500, recipe="paper", warm_epochs=None
     ),
-    "aspirin-random-100": replace(ASPIRIN, initial=100, methods=(RND,), warm_epochs=None),
+    "aspirin-random-100": replace(ASPIRIN, initial=100, selection=(RND,), warm_epochs=None),
     "aspirin-random-100-committee": replace(
-        ASPIRIN, initial=100, methods=("MAXDIAG + QBC(F)",), warm_epochs=None
+        ASPIRIN, initial=100, selection=("MAXDIAG + QBC(F)",), warm_epochs=None
     ),
     "tio2": TIO2,
     "tio2-250": replace(TIO2, final=250),
