@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import pearsonr, spearmanr
 
 from ase_bmdal.common.deviation import Deviation
+from ase_bmdal.kernels import absolute_error_forces
 
 Doubles = NDArray[np.float64]
 Errors = dict[str, float]
@@ -45,18 +46,13 @@ def force_errors(reference: Sequence[Doubles], predicted: Sequence[Doubles]) -> 
         ``mae``, ``rmse``; ``maxe``, the largest mean absolute error of a structure, and ``maxe_component``, the
         largest error of a single component: the two readings of the paper's MAXE. eV/Å.
     """
-    per_structure = structure_force_errors(reference, predicted)
+    per_structure = absolute_error_forces(reference, predicted)
     components = np.concatenate([np.abs(p - r).ravel() for r, p in zip(reference, predicted, strict=True)])
     return {
         **asdict(Deviation.of(components)),
         "maxe": float(per_structure.max()),
         "maxe_component": float(components.max()),
     }
-
-
-def structure_force_errors(reference: Sequence[Doubles], predicted: Sequence[Doubles]) -> Doubles:
-    """Mean absolute error of the force components of each structure (paper, eq. 24), eV/Å, [n]."""
-    return np.array([Deviation.of(p - r).mae for r, p in zip(reference, predicted, strict=True)])
 
 
 def mean_errors(each: Sequence[Errors]) -> Errors:

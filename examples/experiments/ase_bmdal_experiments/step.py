@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ase_bmdal import Combination, Epoch, Label, Potential, Remembered, candidates, mean_label, train
 from ase_bmdal.common.randomness import stream
+from ase_bmdal.kernels import absolute_error_forces
 from ase_bmdal_experiments.frames import Frames, Some
 from ase_bmdal_experiments.metrics import (
     Errors,
@@ -19,7 +20,6 @@ from ase_bmdal_experiments.metrics import (
     energy_errors,
     force_errors,
     mean_errors,
-    structure_force_errors,
 )
 from ase_bmdal_experiments.settings import BenchmarkSettings
 from ase_bmdal_experiments.split import Split
@@ -130,7 +130,7 @@ def evaluate(model: Potential, structures: Remembered[Some]) -> Tested:
     if reference is None:
         deviations = [np.abs([label.energy for label in labels] - test.energies) for labels in predicted]
     else:
-        deviations = [structure_force_errors(reference, _forces(labels)) for labels in predicted]
+        deviations = [absolute_error_forces(reference, _forces(labels)) for labels in predicted]
     of_mean = None
     if len(predicted) > 1:
         of_mean = _errors(test, [[mean_label(labels) for labels in zip(*predicted, strict=True)]])
