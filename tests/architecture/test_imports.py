@@ -79,6 +79,7 @@ def test_tensorflow_has_two_homes():
         "ase_bmdal.kernels",
         "ase_bmdal.labelling.labeller",
         "ase_bmdal.acquisition",
+        "ase_bmdal_experiments.command",
     ],
 )
 def test_loads_no_tensorflow(module):
