@@ -1,26 +1,17 @@
 """The command, without training."""
 
 import io
-from dataclasses import replace
 from functools import partial
 
 import ase.io
 import pytest
 
-from ase_bmdal import Combination, ModelSettings, TrainingSettings
+from ase_bmdal import ModelSettings
 from ase_bmdal.cli import main
 from ase_bmdal_experiments.command import Progress, duration
-from ase_bmdal_experiments.experiments import EXPERIMENTS, experiment
 from ase_bmdal_experiments.loop import Learning
-from ase_bmdal_experiments.settings import (
-    PAPER,
-    PAPER_ARCHITECTURE,
-    PAPER_ENERGY_ONLY,
-    BenchmarkSettings,
-    recipe,
-)
+from tests.experiments.made_up import write
 from tests.experiments.small import ARCHITECTURE, water
-from tests.experiments.test_curves import write
 
 SIZES = ["--cutoff", "4", "--initial", "4", "--final", "8", "--batch", "2", "--valid", "4", "--test", "10"]
 
@@ -34,27 +25,6 @@ def data(tmp_path):
 
 def run(*arguments):
     return main(["benchmark", *arguments])
-
-
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_experiments_are_consistent(name):
-    chosen = experiment(name)
-    sizes = {
-        key: getattr(chosen, key) for key in ("initial", "final", "batch", "valid", "pool", "test", "labels")
-    }
-    assert BenchmarkSettings(data=chosen.data, **sizes).sizes[-1] == chosen.final
-    assert len({Combination.parse(each) for each in chosen.selection}) == len(chosen.selection)
-
-
-def test_recipes():
-    assert recipe("default", cutoff=3.0, forces=True) == (ModelSettings(cutoff=3.0), TrainingSettings())
-    paper = replace(PAPER_ARCHITECTURE, cutoff=3.0)
-    assert recipe("paper", cutoff=3.0, forces=True) == (paper, PAPER)
-    assert recipe("paper", cutoff=3.0, forces=False) == (paper, PAPER_ENERGY_ONLY)
-
-
-def test_the_paper_has_360_invariants():
-    assert PAPER_ARCHITECTURE.widths == (360, 512, 512, 1)
 
 
 @pytest.mark.parametrize(
