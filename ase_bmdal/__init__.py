@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ase_bmdal.acquisition.candidates import candidates
     from ase_bmdal.acquisition.combination import COMBINATIONS, Combination
-    from ase_bmdal.acquisition.trust import Trust
     from ase_bmdal.calculator.gmnn import GMNNCalculator
     from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
     from ase_bmdal.common.errors import (
@@ -30,7 +29,14 @@ if TYPE_CHECKING:
     )
     from ase_bmdal.features.gradient_features import gradient_features
     from ase_bmdal.labelling.settings import LabellingSettings
-    from ase_bmdal.learner.events import (
+    from ase_bmdal.learner.loading import load_model
+    from ase_bmdal.learner.settings import Convergence, InitialData, Promotion, Retraining
+    from ase_bmdal.potential.files import read_model, save_model
+    from ase_bmdal.potential.fit import Epoch
+    from ase_bmdal.potential.gmnn import Potential, mean_label
+    from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
+    from ase_bmdal.potential.training import train
+    from ase_bmdal.run.events import (
         EpochDone,
         LabelDone,
         LearningEnded,
@@ -38,16 +44,10 @@ if TYPE_CHECKING:
         Round,
         SimulationEnded,
     )
-    from ase_bmdal.learner.loading import load_model
-    from ase_bmdal.learner.settings import Convergence, FirstContact, Promotion, Retraining
-    from ase_bmdal.potential.files import read_model, save_model
-    from ase_bmdal.potential.fit import Epoch
-    from ase_bmdal.potential.gmnn import Potential, mean_label
-    from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
-    from ase_bmdal.potential.training import train
     from ase_bmdal.selection import select
     from ase_bmdal.structures.batch import Remembered
     from ase_bmdal.structures.labels import Label, labels_of
+    from ase_bmdal.uncertainty.limits import UncertaintyLimits
 
 __version__ = "0.1.0"
 
@@ -63,16 +63,16 @@ _HOME = {
     "TrainingSettings": "potential.settings",
     "Retraining": "learner.settings",
     "Promotion": "learner.settings",
-    "FirstContact": "learner.settings",
+    "InitialData": "learner.settings",
     "Convergence": "learner.settings",
-    "Trust": "acquisition.trust",
+    "UncertaintyLimits": "uncertainty.limits",
     "LabellingSettings": "labelling.settings",
-    "LabelDone": "learner.events",
-    "EpochDone": "learner.events",
-    "Round": "learner.events",
-    "LearningEnded": "learner.events",
-    "Rewound": "learner.events",
-    "SimulationEnded": "learner.events",
+    "LabelDone": "run.events",
+    "EpochDone": "run.events",
+    "Round": "run.events",
+    "LearningEnded": "run.events",
+    "Rewound": "run.events",
+    "SimulationEnded": "run.events",
     "Error": "common.errors",
     "ModelError": "common.errors",
     "UnknownElementError": "common.errors",
@@ -110,9 +110,9 @@ __all__ = [
     "TrainingSettings",
     "Retraining",
     "Promotion",
-    "FirstContact",
+    "InitialData",
     "Convergence",
-    "Trust",
+    "UncertaintyLimits",
     "LabellingSettings",
     "LabelDone",
     "EpochDone",

@@ -7,7 +7,7 @@ from ase import units
 from ase.build import bulk
 from ase.md.nose_hoover_chain import IsotropicMTKNPT
 
-from ase_bmdal import FirstContact, OnTheFlyCalculator
+from ase_bmdal import InitialData, OnTheFlyCalculator
 
 
 def reference():
@@ -25,7 +25,7 @@ atoms.calc = OnTheFlyCalculator(
     reference,
     directory="diamond",
     cutoff=5.0,
-    first_contact=FirstContact(n_structures=20, strain=0.03),
+    initial_data=InitialData(n_structures=20, strain=0.03),
     label_timeout=60,  # seconds
     max_labels=60,
 )

@@ -7,10 +7,11 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from ase_bmdal.calculator.results import PROPERTIES, changes_between, results_of
-from ase_bmdal.learner.loading import load_model
+from ase_bmdal.learner.loading import SavedPotential, read_potential
+from ase_bmdal.potential.evaluator import SKIN, Evaluator, refuse_if_not_finite
 from ase_bmdal.potential.gmnn import Potential
-from ase_bmdal.potential.moving import SKIN, MovingStructure
 from ase_bmdal.potential.settings import Precision
+from ase_bmdal.uncertainty.error_model import ErrorModel
 
 
 class GMNNCalculator(Calculator):  # type: ignore[misc]
@@ -20,6 +21,8 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
     ----------
     model
         A saved model, a run folder, whose newest potential is taken, or a potential.
+    error_model
+        Gives bounds on the errors; None takes what is saved with the model, if anything is.
     skin
         Verlet skin of the neighbour list, Å; changes speed, never results.
     dtype
@@ -41,12 +44,18 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
     implemented_properties = PROPERTIES
 
     def __init__(
-        self, model: str | Path | Potential, *, skin: float = SKIN, dtype: Precision | None = None
+        self,
+        model: str | Path | Potential,
+        *,
+        error_model: ErrorModel | None = None,
+        skin: float = SKIN,
+        dtype: Precision | None = None,
     ) -> None:
         super().__init__()
-        found = load_model(model) if isinstance(model, str | Path) else model
-        self.model = found.with_dtype(dtype) if dtype else found
-        self._moving = MovingStructure(skin)
+        found = read_potential(model) if isinstance(model, str | Path) else SavedPotential(model, None, {})
+        self.model = found.potential.with_dtype(dtype) if dtype else found.potential
+        self.error_model = error_model or found.error_model
+        self._evaluator = Evaluator(skin)
 
     def calculate(
         self,
@@ -64,16 +73,19 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
             If the prediction, or a position, is not a number.
         """
         super().calculate(atoms, properties, system_changes)
-        label, raw, _ = self._moving.predict(self.model, self.atoms)
-        self.results = results_of(label, raw, self.model.uncertainty, self.atoms)
+        errors = self.error_model
+        found = self._evaluator.predict(self.model, self.atoms, errors.posterior if errors else None)
+        refuse_if_not_finite(found.label, self.atoms)
+        self.results = results_of(found.label, errors.bounds(found.uncertainty) if errors else None)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last prediction."""
         return changes_between(self.atoms, atoms)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.model})"
+        bounds = ", with bounds" if self.error_model and self.error_model.is_calibrated else ""
+        return f"{type(self).__name__}({self.model}{bounds})"
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or another process needs: all but the neighbours of the last structure."""
-        return {**self.__dict__, "_moving": self._moving.empty()}
+        return {**self.__dict__, "_evaluator": self._evaluator.empty()}

@@ -8,9 +8,8 @@ from ase.calculators.calculator import all_changes, all_properties
 from ase.io import extxyz
 from ase.outputs import ArrayProperty, ScalarProperty, all_outputs
 
-from ase_bmdal.common.errors import PredictionError
-from ase_bmdal.potential.uncertainty import Raw, Uncertainty
 from ase_bmdal.structures.labels import Label
+from ase_bmdal.uncertainty.error_model import Bounds
 
 PROPERTIES = ["energy", "free_energy", "forces", "stress", "energy_uncertainty", "forces_uncertainty"]
 UNBIASED = ["unbiased_energy", "unbiased_forces", "unbiased_stress"]
@@ -42,32 +41,18 @@ def register_properties() -> None:
 register_properties()
 
 
-def results_of(label: Label, raw: Raw, uncertainty: Uncertainty | None, atoms: Atoms) -> dict[str, Any]:
+def results_of(label: Label, bounds: Bounds | None, unbiased: Label | None = None) -> dict[str, Any]:
     """Results of an ASE calculator.
 
-    `energy` and `free_energy` (eV), `forces` (eV/Å), `stress` (eV/Å³) if there is one; and, if the potential knows,
-    the bounds `energy_uncertainty` (eV) and `forces_uncertainty` (of each atom, eV/Å).
-
-    Raises
-    ------
-    PredictionError
-        If a number is not finite.
+    `energy` and `free_energy` (eV), `forces` (eV/Å), `stress` (eV/Å³) if there is one; where they are known, the
+    bounds `energy_uncertainty` (eV) and `forces_uncertainty` (of each atom, eV/Å); and with a bias the same without it,
+    `unbiased_energy`, `unbiased_forces` and `unbiased_stress`.
     """
-    results: dict[str, Any] = {
-        "energy": label.energy,
-        "free_energy": label.energy,
-        "forces": label.forces,
-        "stress": label.stress,
-    }
-    results = {name: value for name, value in results.items() if value is not None}
-    for name, value in results.items():
-        if not np.isfinite(value).all():
-            raise PredictionError(
-                f"the predicted {name} of {atoms.symbols} is not a number; are two atoms at the same place?"
-            )
-    if uncertainty and uncertainty.is_calibrated:
-        results["energy_uncertainty"] = uncertainty.energy_bound(raw)
-        results["forces_uncertainty"] = uncertainty.force_bounds(raw)
+    results: dict[str, Any] = {**label.values, "free_energy": label.energy}
+    if bounds:
+        results |= {"energy_uncertainty": bounds.energy, "forces_uncertainty": bounds.forces}
+    if unbiased:
+        results |= {f"unbiased_{name}": value for name, value in unbiased.values.items()}
     return results
 
 

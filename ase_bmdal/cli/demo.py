@@ -94,9 +94,9 @@ def reference() -> Any:
 def learn(arguments: argparse.Namespace) -> Potential:
     """Run the simulation that learns; gives its last potential."""
     load_potential()
-    from ase_bmdal.calculator.console import Console
     from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
     from ase_bmdal.learner.loading import load_model
+    from ase_bmdal.report.console import Console
 
     with OnTheFlyCalculator(
         reference,
@@ -115,22 +115,25 @@ def learn(arguments: argparse.Namespace) -> Potential:
 
 
 def dynamics(calculator: Any, seed: int, name: str) -> Any:
-    """Langevin dynamics of the molecule, from rest."""
+    """Langevin dynamics of the molecule at its temperature."""
     from ase import units
     from ase.build import molecule
     from ase.md.langevin import Langevin
+    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
     from ase_bmdal.common.randomness import stream
 
     atoms = molecule(MOLECULE)
     atoms.calc = calculator
+    rng = stream(seed, name)
+    MaxwellBoltzmannDistribution(atoms, temperature_K=TEMPERATURE, rng=rng)
     return Langevin(
         atoms,
         TIMESTEP * units.fs,
         temperature_K=TEMPERATURE,
         friction=FRICTION / units.fs,
         fixcm=False,
-        rng=stream(seed, name),
+        rng=rng,
     )
 
 

@@ -1,4 +1,4 @@
-"""Reference calculations: a label, or the reason why there is none, for every structure; and their store."""
+"""Reference calculations: a label, or the reason why there is none, for every structure."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -7,16 +7,13 @@ if TYPE_CHECKING:
     from ase_bmdal.labelling.labeller import Labeller
     from ase_bmdal.labelling.record import LabelRecord
     from ase_bmdal.labelling.settings import LabellingSettings
-    from ase_bmdal.labelling.store import LabelStore, StoredLabel
 
-__all__ = ["Labeller", "LabellingSettings", "LabelRecord", "LabelStore", "StoredLabel"]
+__all__ = ["Labeller", "LabellingSettings", "LabelRecord"]
 
 _HOME = {
     "Labeller": "labeller",
     "LabellingSettings": "settings",
     "LabelRecord": "record",
-    "LabelStore": "store",
-    "StoredLabel": "store",
 }
 
 

@@ -21,7 +21,7 @@ from ase_bmdal.labelling.record import LabelRecord, Unfinished, describe
 from ase_bmdal.labelling.reference import capture
 from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.labelling.worker import LabelTask, end_processes
-from ase_bmdal.structures.bare import bare_copy
+from ase_bmdal.structures.structure_only import structure_only
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ class Labeller:
     def _task(self, index: int, atoms: Atoms, lease: Lease) -> LabelTask:
         return LabelTask(
             reference=self._reference,
-            atoms=bare_copy(atoms),
+            atoms=structure_only(atoms),
             settings=self.settings,
             scratch=lease.path.with_name(f"structure-{index:05d}"),
             lease=lease,

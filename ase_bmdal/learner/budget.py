@@ -1,35 +1,35 @@
 """When learning ends."""
 
-from ase_bmdal.learner.labels import Labels, errors_before_training
 from ase_bmdal.learner.settings import LearnerSettings
-from ase_bmdal.learner.trust import largest_bound
+from ase_bmdal.run.dataset import Dataset, errors_before_training
+from ase_bmdal.uncertainty.calibrate import largest_bound
 
 
-def labels_left(settings: LearnerSettings, labels: Labels) -> int | None:
+def labels_left(settings: LearnerSettings, dataset: Dataset) -> int | None:
     """Labels that the budget still allows; None for any number."""
-    return None if settings.max_labels is None else max(0, settings.max_labels - len(labels.done))
+    return None if settings.max_labels is None else max(0, settings.max_labels - len(dataset.done))
 
 
-def spent(settings: LearnerSettings, labels: Labels) -> str | None:
+def spent(settings: LearnerSettings, dataset: Dataset) -> str | None:
     """Which budget is spent; None while none is."""
-    if labels_left(settings, labels) == 0:
+    if labels_left(settings, dataset) == 0:
         return f"the budget of {settings.max_labels} labels is spent"
-    if settings.max_rounds is not None and labels.n_rounds >= settings.max_rounds:
+    if settings.max_rounds is not None and dataset.n_rounds >= settings.max_rounds:
         return f"the budget of {settings.max_rounds} rounds is spent"
     return None
 
 
-def converged(settings: LearnerSettings, labels: Labels) -> str | None:
+def converged(settings: LearnerSettings, dataset: Dataset) -> str | None:
     """Why the last rounds left nothing to learn; None if they did."""
-    rounds, wanted = labels.n_rounds, settings.convergence
+    rounds, wanted = dataset.n_rounds, settings.convergence
     if rounds < wanted.rounds:
         return None
-    recent = [labels.of_round(number) for number in range(rounds - wanted.rounds + 1, rounds + 1)]
-    tolerance = settings.trust.force_tolerance if settings.trust.enabled else None
-    bounds = [largest_bound(rows) for rows in recent]
+    recent = [dataset.of_round(number) for number in range(rounds - wanted.rounds + 1, rounds + 1)]
+    tolerance = settings.uncertainty.force_tolerance if settings.uncertainty.enabled else None
+    bounds = [largest_bound(entries) for entries in recent]
     if tolerance and all(bound and bound < tolerance for bound in bounds):
         return f"no force was expected to be wrong by {tolerance} eV/Å for {wanted.rounds} rounds"
-    errors = [errors_before_training(rows) for rows in recent]
+    errors = [errors_before_training(entries) for entries in recent]
     if all(error and error[0] < wanted.force_mae for error in errors):
         return f"the force error before training was below {wanted.force_mae} eV/Å for {wanted.rounds} rounds"
     return None

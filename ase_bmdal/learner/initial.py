@@ -1,81 +1,67 @@
-"""Structures a run is given to begin with: what of them is a label, and what is not."""
+"""The first structures to label, made from the first frame."""
 
-import logging
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
-
+import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
+from ase.data import covalent_radii
+from numpy.typing import NDArray
 
-from ase_bmdal.structures.dialects import LabelKeys
-from ase_bmdal.structures.labels import OURS, Label, has_label, label_of, refuse_levels, summary
-from ase_bmdal.structures.neighbours import check_geometry
+from ase_bmdal.common.randomness import stream
+from ase_bmdal.learner.settings import InitialData
+from ase_bmdal.structures.neighbours import Neighbours, neighbours
+from ase_bmdal.structures.structure_only import structure_only
 
-log = logging.getLogger(__name__)
+CLOSEST = 0.8  # of the distance in the first frame, or of the sum of covalent radii where that is smaller
+SHORTER = 0.7  # displacements of atoms that come closer, from one attempt to the next
 
-UNNAMED = "unknown"  # what ASE calls the calculator of a file that does not name it
 
+def initial_structures(atoms: Atoms, settings: InitialData, seed: int) -> list[Atoms]:
+    """The frame and copies of it, rattled more and more and, where the cell is periodic, strained.
 
-def prepared(structures: Sequence[Atoms], keys: LabelKeys, reference: Callable[[], Any]) -> list[Atoms]:
-    """Initial structures, each with the label it has, or with none; the log says how many have one.
-
-    Results of a potential of ours, or of a calculator that is known not to be the reference, are no labels.
+    No two atoms come much closer than in the frame or than bonded atoms are.
 
     Parameters
     ----------
-    structures
-        Labelled or not.
-    keys
-        Names of the labels, where they are none of the known ones.
-    reference
-        What makes the reference calculator; only a class, or a `partial` of one, is known without being called.
-
-    Raises
-    ------
-    ValueError
-        If there are none, one has no neighbour list, or its label cannot be used; names its place.
+    atoms
+        First frame of the simulation.
+    settings
+        How many and how far.
+    seed
+        Of the run.
     """
-    given = list(structures)
-    if not given:
-        raise ValueError("initial: expected at least one structure, got none")
-    labels: list[Label | None] = []
-    others: dict[str, int] = {}
-    for index, atoms in enumerate(given):
-        try:
-            check_geometry(atoms)
-            other = _other_than(reference, atoms)
-            without = atoms if other is None else _without_results(atoms)
-            labels.append(label_of(without, keys) if has_label(without, keys) else None)
-        except ValueError as error:
-            raise ValueError(f"initial structure {index}: {error}") from None
-        if other is not None:
-            others[other] = others.get(other, 0) + 1
-    refuse_levels(labels, "initial structure")
-    known = [label for label in labels if label is not None]
-    log.info("initial structures: %s; %d to be labelled", summary(known), len(given) - len(known))
-    for name, number in others.items():
-        log.warning("initial structures: %d have results of %s, which are no labels", number, name)
-    return [
-        _without_results(atoms) if label is None else label.attach(atoms)
-        for atoms, label in zip(given, labels, strict=True)
-    ]
+    rng = stream(seed, "first contact", atoms.get_chemical_formula())
+    frame = structure_only(atoms)
+    amplitudes = np.linspace(settings.rattle / 3, settings.rattle, settings.n_structures - 1)
+    return [frame, *(_disturbed(frame, amplitude, settings.strain, rng) for amplitude in amplitudes)]
 
 
-def _other_than(reference: Callable[[], Any], atoms: Atoms) -> str | None:
-    """Name of the calculator whose results a structure has, if it is known not to be the reference."""
-    name = getattr(atoms.calc, "name", None)
-    if not isinstance(name, str) or name == UNNAMED:
-        return None
-    name = name.lower()
-    while isinstance(reference, partial):
-        reference = reference.func
-    if not (isinstance(reference, type) and issubclass(reference, BaseCalculator)):
-        return name if name in OURS else None
-    names = {each.__name__.lower() for each in reference.__mro__}
-    return None if name in names or isinstance(atoms.calc, reference) else name
-
-
-def _without_results(atoms: Atoms) -> Atoms:
-    copy: Atoms = atoms.copy()
+def _disturbed(frame: Atoms, amplitude: float, strain: float, rng: np.random.Generator) -> Atoms:
+    copy = frame.copy()
+    if frame.pbc.any():
+        deformation = rng.uniform(-strain, strain, (3, 3))
+        repeats = np.outer(frame.pbc, frame.pbc)
+        deformation = np.where(repeats, (deformation + deformation.T) / 2, 0.0)
+        copy.set_cell(frame.cell.array @ (np.eye(3) + deformation), scale_atoms=True)
+    _displace(copy, amplitude * rng.standard_normal(copy.positions.shape))
     return copy
+
+
+def _displace(atoms: Atoms, displacements: NDArray[np.float64]) -> None:
+    """Move the atoms, those that would come too close to another less far.
+
+    In thermal motion atoms hardly ever come so close; a structure in which two do has forces like no other.
+    """
+    radii, still = covalent_radii[atoms.numbers], atoms.positions.copy()
+    farthest = np.linalg.norm(displacements, axis=1).max(initial=0.0)
+    near = neighbours(atoms, 2 * (radii.max(initial=0.0) + farthest))
+    touching = np.minimum(_distances(near, atoms), radii[:, None] + radii[near.neighbour])
+    while True:
+        atoms.positions = still + displacements
+        too_close = np.any(near.is_pair & (_distances(near, atoms) < CLOSEST * touching), axis=1)
+        if not too_close.any():
+            return
+        displacements[too_close] *= SHORTER
+
+
+def _distances(pairs: Neighbours, atoms: Atoms) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.linalg.norm(pairs.vectors(atoms, 1.0), axis=-1)
+    return found

@@ -1,125 +1,140 @@
-"""The learner: from a pool of structures to a better potential. Knows no simulation and no MPI."""
+"""The learner: asked for structures to label, told what they came to. Knows no simulation, process or clock."""
 
 import logging
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
-from weakref import WeakValueDictionary, finalize
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ase import Atoms
-from ase.symbols import Symbols
 
 from ase_bmdal.acquisition.candidates import candidates
-from ase_bmdal.common.errors import BatchFailedError, LabellingError, UnknownElementError
+from ase_bmdal.common.errors import BatchFailedError, LabellingError
 from ase_bmdal.common.settings import plain
 from ase_bmdal.labelling.checks import refusal_before
-from ase_bmdal.labelling.labeller import Labeller
-from ase_bmdal.labelling.settings import LabellingSettings
+from ase_bmdal.labelling.record import LabelRecord
+from ase_bmdal.learner.batch import Batch
 from ase_bmdal.learner.budget import converged, labels_left, spent
-from ase_bmdal.learner.events import LearningEnded, Listener, Reporter, Rewound, Round, SimulationEnded
-from ase_bmdal.learner.first_contact import first_structures
-from ase_bmdal.learner.folder import RunFolder
-from ase_bmdal.learner.initial import prepared
-from ase_bmdal.learner.labels import Labels, errors_before_training
-from ase_bmdal.learner.models import Models
-from ase_bmdal.learner.origin import check_origin, origin_of
+from ase_bmdal.learner.phase import Phase, phase
+from ase_bmdal.learner.pool import Frame, Pool
 from ase_bmdal.learner.settings import LearnerSettings
-from ase_bmdal.learner.trust import comparable, observed_coverage, own_tolerance, predictions
+from ase_bmdal.learner.training import PotentialHistory, Train, Trained
 from ase_bmdal.potential.gmnn import Potential
-from ase_bmdal.structures.dialects import LabelKeys
-from ase_bmdal.structures.labels import KNOWN, Label, has_label, label_of
-from ase_bmdal.structures.neighbours import check_geometry
+from ase_bmdal.potential.training import train
+from ase_bmdal.run.dataset import Dataset, errors_before_training
+from ase_bmdal.run.events import Cause, Event, Listener, Round
+from ase_bmdal.run.folder import RunFolder
+from ase_bmdal.run.history import History
+from ase_bmdal.run.identity import check_identity
+from ase_bmdal.run.store import Entry
+from ase_bmdal.structures.labels import Label, has_label, label_of
 from ase_bmdal.structures.outliers import outliers
+from ase_bmdal.uncertainty.calibrate import observed_coverage, predictions
+from ase_bmdal.uncertainty.error_model import ErrorModel
 
 log = logging.getLogger(__name__)
 
 CLOSED = "the calculator is closed; make a new one"
-TAKEN_OVER = "the calculator is closed: another one was made for its folder; images share one by calc.share()"
-_open: WeakValueDictionary[Path, "Learner"] = WeakValueDictionary()
-SPARE = 2  # failures in a row that are not yet taken for a reference that always fails
 
 
-class Learner:
-    """A potential, its labels, and the means to get more of them.
-
-    Parameters
-    ----------
-    reference
-        Function, class or `functools.partial` that makes an ASE calculator; called where a label is computed.
-    directory
-        Run folder; a run that is in it is taken up again.
-    settings
-        When and how much to learn.
-    executor
-        Where labels are computed: ``"local"``, ``"in-process"``, ``"mpi"`` or any `concurrent.futures.Executor`.
-    labelling
-        Limits on a reference calculation.
-    initial
-        Structures to begin with, labelled or not, instead of first contact. Results of our own potentials, or of a
-        calculator that is known not to be the reference, are no labels.
-    keys
-        Names of their labels, where they are none of the known ones.
-    model
-        Trained potential to begin with, of the architecture that the settings ask for.
-    told
-        What else the run was told, by name, as JSON holds it; kept with the settings.
-    on_event
-        Called with every `Event`.
+class Request(NamedTuple):
+    """Why a round is due.
 
     Attributes
     ----------
+    cause, reason
+        Why, and the same in words.
+    required
+        Frames that are labelled in any case, before others are chosen.
+    walker
+        Name of the simulation that asks.
+    """
+
+    cause: Cause = Cause.REQUESTED
+    reason: str = ""
+    required: Sequence[Frame] = ()
+    walker: str = ""
+
+
+class Task(NamedTuple):
+    """A structure to label, with the number that its outcome is told by."""
+
+    id: int
+    atoms: Atoms
+
+
+class Learner:
+    """A potential, its labels, and which labels it wants next.
+
+    All that it is, is in its folder: `phase` says what is to be done next, before and after a restart. A loop asks for
+    tasks, tells their outcomes, and has it trained:
+
+        tasks = learner.ask(request)
+        while tasks:
+            tasks = learner.tell(outcomes of tasks)
+        learner.train()
+
+    Parameters
+    ----------
+    folder
+        Run folder; a run that is in it is taken up again.
+    settings
+        When and how much to learn.
+    identity
+        What must be the same when a run is taken up again, by name.
+    told
+        What else the run was told, by name, as JSON holds it; kept with the settings.
+    potential, error_model
+        Trained potential to begin with, of the architecture that the settings ask for, and what is known of its errors.
+    report
+        Called after each epoch of a training.
+    train
+        Trains a potential; as `ase_bmdal.train`.
+
+    Attributes
+    ----------
+    dataset
+        Labels of the run.
     reason_to_finish
         Why learning has ended; None while it has not.
 
     Raises
     ------
     ValueError
-        If an initial structure cannot be learned from, or `model` does not fit the selection.
-    LabellingError
-        If the reference cannot be sent to a worker.
+        If `potential` does not fit the selection.
     RunFolderError, StoreError
-        If the folder cannot be used.
+        If the folder holds another run, or cannot be used.
     """
 
     def __init__(
         self,
-        reference: Callable[[], Any],
-        directory: Path,
+        folder: RunFolder,
         settings: LearnerSettings,
         *,
-        executor: Any = "local",
-        labelling: LabellingSettings | None = None,
-        initial: Sequence[Atoms] | None = None,
-        keys: LabelKeys = KNOWN,
-        model: Potential | None = None,
+        identity: Mapping[str, str] | None = None,
         told: Mapping[str, Any] | None = None,
-        on_event: Listener | None = None,
+        potential: Potential | None = None,
+        error_model: ErrorModel | None = None,
+        report: Listener = lambda event: None,
+        train: Train = train,
     ) -> None:
-        _refuse_other_committee(settings, model)
-        self.settings = settings
-        self.limits = labelling or LabellingSettings()
-        self.lock = threading.RLock()
-        self._reference, self._report, self._told = reference, Reporter(on_event), dict(told or {})
-        self._initial = None if initial is None else prepared(initial, keys, reference)
-        scratch = Path(directory) / "scratch"
-        self._labeller = Labeller(reference, scratch=scratch, executor=executor, settings=self.limits)
-        finalize(self, self._labeller.close).atexit = False  # an exit kills the processes by itself
-        _close_earlier(Path(directory))
-        self._folder = RunFolder(Path(directory))
-        _open[self._folder.path.resolve()] = self
-        self._labels = Labels(self._folder.store, self._labeller, self._report)
-        self._models = Models(self._folder, settings, model, self._report)
-        self._seconds = dict.fromkeys(("select", "label", "train"), 0.0)
-        self._is_taken_up = self._is_settled = False
-        self._failed_contacts: dict[tuple[int, ...], str] = {}
-        self._tolerance: tuple[int, float | None] | None = None
+        refuse_other_committee(settings, potential)
+        self.settings, self._folder = settings, folder
+        self.dataset = Dataset(folder.store)
+        if self.dataset.done:  # a run that has none yet may begin otherwise
+            check_identity(folder.path, folder.told, dict(identity or {}))
+        folder.write_settings({**(identity or {}), "settings": plain(settings), **(told or {})})
+        self._pool = Pool(settings.pool_size, first=min(2 * settings.batch_size, settings.pool_size))
+        self._potentials = PotentialHistory(folder, settings, report, train=train)
+        if potential is not None:
+            self._potentials.begin(potential, error_model)
+        self._potentials.find(self.dataset.done)
+        self._batch: Batch | None = None
+        self._why_closed = ""
         self.reason_to_finish: str | None = None
-        self._why_closed = CLOSED
-        self._is_spent = False
+        self._see_if_it_ends()
 
     @property
     def directory(self) -> Path:
@@ -127,32 +142,24 @@ class Learner:
         return self._folder.path
 
     @property
-    def model(self) -> Potential | None:
-        """Current potential; None before first contact."""
-        return self._models.current
+    def current(self) -> Trained | None:
+        """The potential with what is known of its errors, replaced as a whole; None before there is one."""
+        return self._potentials.current
 
     @property
-    def version(self) -> int:
-        """Grows whenever the potential changes."""
-        return self._models.version
+    def potential(self) -> Potential | None:
+        """Current potential; None before there is one."""
+        return self.current.potential if self.current else None
 
     @property
-    def tolerance(self) -> float | None:
-        """Bound on a force error beyond which a frame is doubtful, eV/Å; None while there are no bounds."""
-        uncertainty = self.model.uncertainty if self.model else None
-        if not self.settings.trust.enabled or uncertainty is None or not uncertainty.is_calibrated:
-            return None
-        if self._tolerance is None or self._tolerance[0] != self.version:
-            rows = comparable(self._labels.done, self.settings.combination.n_models)
-            trust, small = self.settings.trust, self.settings.convergence.force_mae
-            own = own_tolerance(rows, uncertainty, trust, small)
-            self._tolerance = self.version, trust.force_tolerance or own
-        return self._tolerance[1]
+    def generation(self) -> int:
+        """Grows whenever the potential changes; 0 before there is one."""
+        return self.current.generation if self.current else 0
 
     @property
     def n_rounds(self) -> int:
         """Rounds so far, also before a restart; the initial labels are none."""
-        return self._labels.n_rounds
+        return self.dataset.n_rounds
 
     @property
     def is_learning(self) -> bool:
@@ -162,97 +169,233 @@ class Learner:
     @property
     def can_learn(self) -> bool:
         """Whether a round is to be had for a frame that needs one: also after learning ended with nothing to learn."""
-        return self.is_learning or not self._is_spent
+        return self.is_learning or not (self._why_closed or spent(self.settings, self.dataset))
 
-    def prepare(self, atoms: Atoms) -> None:
-        """Have a potential for a structure: take up the run that is in the folder, or make first contact.
+    @property
+    def phase(self) -> Phase:
+        """What is to be done next."""
+        done = self.dataset.done
+        return phase(
+            n_pending=len(self.pending()),
+            n_done=len(done),
+            has_potential=self.current is not None,
+            is_trained=self._potentials.is_trained_on(done, final=not self.is_learning),
+            has_ended=not self.is_learning,
+        )
 
-        What an exception or Ctrl-C interrupted is finished first. A first contact that failed is not tried again.
+    @property
+    def pool_is_full(self) -> bool:
+        """Whether a round is due for the frames in the pool."""
+        return self._pool.is_full(self.n_rounds)
 
-        Raises
-        ------
-        ValueError
-            If a position is not a number, or the first structure is one that no reference could make sense of.
-        RunFolderError
-            If the folder holds another run, or cannot be written to.
-        BatchFailedError
-            If the reference fails for all first structures.
-        UnknownElementError
-            If an element is new and a budget is spent.
-        """
-        if not self._is_settled and not self.is_closed:
-            check_geometry(atoms)
-            self._take_up()
-            self._resume()
-        if self._initial and not self._labels.done and not self.is_closed:
-            self._make_contact((), self._initial, "initial")
-        while unknown := self._unknown(atoms):
-            if self.model and not self.can_learn:
-                raise UnknownElementError(
-                    f"expected only the elements the model was trained on ({Symbols(list(self.model.elements))}), "
-                    f"got also {Symbols(list(unknown))}; they would be learned, but {self.reason_to_finish}"
-                )
-            refusal = refusal_before(atoms, self.limits)
-            if refusal:
-                raise ValueError(
-                    f"expected a structure to begin with that can be labelled, got one where {refusal}"
-                )
-            structures = first_structures(atoms, self.settings.first_contact, self.settings.seed)
-            self._make_contact(unknown, structures, "first contact")
+    @property
+    def has_frames(self) -> bool:
+        """Whether there are frames in the pool."""
+        return bool(self._pool.frames)
 
-    def learn(
-        self, pool: Sequence[Atoms], urgent: Sequence[Atoms] = (), reason: str = "the pool is full"
-    ) -> None:
-        """One round: select a batch from a pool, label it, store it, train.
+    def offer(self, frame: Frame) -> None:
+        """Take a frame into the pool, if there is room and it may still be of use."""
+        if self.is_learning:
+            self._pool.offer(frame, self.n_rounds)
+
+    def pending(self) -> list[Task]:
+        """What was asked for and not told yet; as much of it as the budget allows."""
+        left = labels_left(self.settings, self.dataset)
+        return [Task(entry.id, entry.atoms) for entry in self.dataset.pending[:left]]
+
+    def unknown_elements(self, atoms: Atoms) -> tuple[int, ...]:
+        """Atomic numbers in a structure that the potential does not know."""
+        known = self.potential.elements if self.potential else ()
+        return tuple(sorted(set(atoms.numbers.tolist()) - set(known)))
+
+    def begin(self, structures: Sequence[Atoms], cause: Cause, source: str, walker: str = "") -> list[Task]:
+        """Take structures to begin with, in one commit; those that have no label yet are to be labelled.
 
         Parameters
         ----------
-        pool
-            Frames to choose from; those that no reference could make sense of are left out.
-        urgent
-            Frames that are labelled in any case, before others are chosen.
-        reason
-            Why the round is due.
+        structures
+            Labelled or not; of those that are not, as many as the budget allows are taken.
+        cause
+            Why they are labelled.
+        source
+            Where they come from.
+        walker
+            Name of the simulation they were made for.
+
+        Returns
+        -------
+        list of Task
+            What is to be labelled.
+
+        Raises
+        ------
+        LabellingError
+            If the learner is closed.
+        StoreError
+            If they cannot be written; nothing has changed then.
+        """
+        self._require_open()
+        chosen, known = self._within_budget(structures)
+        entries = self.dataset.add(
+            chosen,
+            round=self.dataset.next_round,
+            source=source,
+            cause=cause,
+            walkers=[walker] * len(chosen),
+            records=[None if label is None else _record(label) for label in known],
+        )
+        self._see_if_it_ends()
+        return [Task(entry.id, entry.atoms) for entry in entries if entry.status == "pending"]
+
+    def ask(self, request: Request) -> list[Task]:
+        """Choose a batch from the required frames and the pool, and write it as pending in one commit.
+
+        The pool is empty afterwards, also after an error: what ended in one would end in it again.
+
+        Returns
+        -------
+        list of Task
+            What is to be labelled.
 
         Raises
         ------
         BatchFailedError
-            If no frame makes sense, or every calculation fails and a whole batch of them in a row has; says why.
+            If no frame makes sense.
         LabellingError
             If the learner is closed.
-        TrainingError, StoreError, RunFolderError
-            As `train`, `Labels.label` and `Models.keep`.
+        StoreError
+            If it cannot be written; nothing has changed then.
         """
         self._require_open()
-        if self.model is None:
+        pool = self._pool.empty()
+        if self.potential is None:
             raise RuntimeError("expected a potential before a round: prepare it first")
-        number = max(1, self._labels.next_round)
-        self._is_settled = False
-        first = self._sensible(urgent)[-self.settings.batch_size :]
-        frames = [*first, *(frame for frame in self._sensible(pool) if frame not in first)]
+        newest_first = self._sensible(request.required)[::-1]
+        required = newest_first[: self.settings.batch_size][::-1]
+        others = [*newest_first[len(required) :], *self._sensible(pool)]
+        frames = [*required, *(frame for frame in others if frame not in required)]
         if not frames:
+            given = [*request.required, *pool]
             raise BatchFailedError(
-                f"none of the {len(pool) + len(urgent)} frames can be labelled: "
-                f"{refusal_before([*urgent, *pool][0], self.limits)}"
+                f"none of the {len(given)} frames can be labelled: "
+                f"{refusal_before(given[0].atoms, self.settings.labelling)}"
             )
-        self._label_best(frames, len(first), number)
-        self._labels.refuse_if_all_failed(number, in_a_row=self.settings.batch_size)
-        self._train(number, len(pool), reason, frames)
-        self._is_settled = True
-
-    def report_rewind(self, from_step: int, to_step: int, reason: str, rewinds: int) -> None:
-        """Report that a simulation has gone back."""
-        self._report(Rewound(from_step, to_step, reason, rewinds))
-
-    def report_end(self, reason: str, steps: int, rewinds: int) -> None:
-        """Report that a simulation has ended."""
-        rows = self._labels.of_round(self._labels.next_round - 1)
-        force_mae = (errors_before_training(rows) or (None,))[0]
-        self._report(
-            SimulationEnded(
-                reason, steps, rewinds, len(self._labels.done), force_mae, observed_coverage(rows)
-            )
+        number = max(1, self.dataset.next_round)
+        left = labels_left(self.settings, self.dataset)
+        self._batch = Batch(
+            frames,
+            len(required),
+            candidates(
+                self.settings.combination,
+                self.potential,
+                [frame.atoms for frame in frames],
+                [entry.atoms for entry in self.dataset.done],
+                seed=self.settings.seed,
+                draw=number,
+            ),
+            self.settings.batch_size if left is None else min(self.settings.batch_size, left),
+            round=number,
+            cause=request.cause,
+            reason=request.reason,
+            walker=request.walker,
+            n_pool=len(pool),
         )
+        return self._next_tasks(self._batch)
+
+    def tell(self, outcomes: Mapping[int, LabelRecord]) -> list[Task]:
+        """Write what tasks came to, in one commit.
+
+        Parameters
+        ----------
+        outcomes
+            By number of the task.
+
+        Returns
+        -------
+        list of Task
+            The next best, once all of the batch is known, in place of what failed.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written; all that was written before is still there.
+        """
+        self.dataset.finish(outcomes)
+        self._see_if_it_ends()
+        if self._batch is None:
+            return []
+        for id in outcomes:
+            self._batch.told(id, is_done=self.dataset.status(id) == "done")
+        return [] if self._batch.is_waiting else self._next_tasks(self._batch)
+
+    def refuse_if_all_failed(self, in_a_row: int = 1) -> None:
+        """Stop if the last round brought failures and not one label.
+
+        Parameters
+        ----------
+        in_a_row
+            So many calculations at least have to have failed one after the other, those of earlier rounds included.
+
+        Raises
+        ------
+        BatchFailedError
+            With the reasons, each once.
+        """
+        number = self.dataset.next_round - 1
+        entries = [entry for entry in self.dataset.of_round(number) if entry.status != "pending"]
+        if not entries or any(entry.status == "done" for entry in entries):
+            return
+        newest_first = (entry.status for entry in reversed(self.dataset.entries) if entry.status != "pending")
+        if sum(1 for _ in takewhile(lambda status: status == "failed", newest_first)) < in_a_row:
+            return
+        reasons = dict.fromkeys(f"{entry.error_class}: {entry.error_text}" for entry in entries)
+        places = next((f"; see {entry.scratch}" for entry in entries if entry.scratch), "")
+        raise BatchFailedError(
+            f"all {len(entries)} reference calculations of round {number} failed{places}:\n"
+            + "\n".join(reasons)
+        )
+
+    def train(self, seconds: Callable[[], Mapping[str, float]] = dict) -> Round:
+        """Train on all labels, note the round in the journal, and keep the potential.
+
+        Parameters
+        ----------
+        seconds
+            Time taken so far by ``select``, ``label`` and ``train``, for the journal.
+
+        Returns
+        -------
+        Round
+            What is noted.
+
+        Raises
+        ------
+        TrainingError
+            If the loss is not a number, or the labels cannot be learned from.
+        StoreError, RunFolderError
+            If it cannot be written.
+        """
+        number, done = self.dataset.next_round - 1, self.dataset.done
+        self._name_outliers(number)
+        if self.settings.uncertainty.enabled and self.current is None:
+            self.dataset.record_predictions(self._potentials.predict_held_out(done, number))
+            done = self.dataset.done
+        frames = [frame.atoms for frame in self._batch.frames] if self._batch else []
+        found = self._potentials.train(done, number, final=not self.is_learning, frames=frames)
+        report = replace(self._summary(seconds()), **found._asdict())
+        self._folder.note(report)  # first: a kill in between repeats the training, and nothing is missing
+        self._potentials.keep(number)
+        return report
+
+    def skip_training(self, seconds: Mapping[str, float] = MappingProxyType({})) -> Round:
+        """Note a round in the journal that brought no label."""
+        report = self._summary(seconds)
+        self._folder.note(report)
+        return report
+
+    def note(self, event: Event) -> None:
+        """Add an event to the journal."""
+        self._folder.note(event)
 
     def keep_last_trusted(self, frames: Sequence[Atoms]) -> Path:
         """Write the state that a simulation was set back to into the run folder.
@@ -264,106 +407,67 @@ class Learner:
         """
         return self._folder.write_frames("last_trusted.traj", frames)
 
-    def stop(self, reason: str) -> None:
-        """Have the labelling or training that is under way end at once; may be called from a signal handler.
-
-        What was labelled is kept, what was not stays to be done.
-
-        Parameters
-        ----------
-        reason
-            Text of the `SimulationStopped` that `learn` and `prepare` raise, now and from here on.
-        """
-        self._report.stop_reason = reason
-        self._labeller.stop(reason)
+    def _summary(self, seconds: Mapping[str, float]) -> Round:
+        """The last round, in numbers."""
+        number = self.dataset.next_round - 1
+        entries = self.dataset.of_round(number)
+        force_mae, force_rmse, energy_mae = errors_before_training(entries) or (None, None, None)
+        batch = self._batch if self._batch and self._batch.round == number else None
+        # A round that is trained again, as after a restart with other settings, keeps what it was before.
+        earlier = next((each for each in History.read(self.directory).rounds if each.round == number), None)
+        return Round(
+            round=number,
+            labels=len(self.dataset.done),
+            failed=self.dataset.n_failed,
+            new_labels=sum(entry.status == "done" for entry in entries),
+            pool=batch.n_pool if batch else earlier.pool if earlier else 0,
+            force_mae=force_mae,
+            force_rmse=force_rmse,
+            energy_mae=energy_mae,
+            coverage=observed_coverage(entries),
+            cause=entries[0].cause if entries else Cause.UNKNOWN,
+            reason=batch.reason if batch else earlier.reason if earlier else _source(entries),
+            walker=batch.walker if batch else earlier.walker if earlier else "",
+            select_seconds=seconds.get("select", 0.0) + (earlier.select_seconds if earlier else 0.0),
+            label_seconds=seconds.get("label", 0.0) + (earlier.label_seconds if earlier else 0.0),
+            train_seconds=seconds.get("train", 0.0) + (earlier.train_seconds if earlier else 0.0),
+        )
 
     @property
     def is_closed(self) -> bool:
         """Whether it was closed: then it only predicts."""
-        return not self._folder.close.alive
+        return bool(self._why_closed)
 
     def close(self, reason: str = CLOSED) -> None:
-        """End what is running, and let others work in the folder; the potential stays as it is.
+        """Let others work in the folder; the potential stays as it is.
 
         Parameters
         ----------
         reason
             Told to whoever wants it to learn again.
         """
-        if self.is_closed:
-            return
-        self._labeller.close()
-        self._folder.close()
-        self._why_closed = reason
-        self.reason_to_finish, self._is_spent = self.reason_to_finish or reason, True
+        if not self.is_closed:
+            self._folder.close()
+            self._why_closed = reason
+            self.reason_to_finish = self.reason_to_finish or reason
 
     def __str__(self) -> str:
-        state = "learning" if self.is_learning else "learning has ended"
-        return f"{self.directory}: {len(self._labels.done)} labels, {'closed' if self.is_closed else state}"
+        state = "closed" if self.is_closed else "learning" if self.is_learning else "learning has ended"
+        return f"{self.directory}: {len(self.dataset.done)} labels, {state}"
 
     def _require_open(self) -> None:
         if self.is_closed:
             raise LabellingError(f"expected a learner that can learn, but {self._why_closed}")
 
-    def _unknown(self, atoms: Atoms) -> tuple[int, ...]:
-        known = self.model.elements if self.model else ()
-        return tuple(sorted(set(atoms.numbers.tolist()) - set(known)))
-
-    def _take_up(self) -> None:
-        """Once: see that the folder holds this run, and find its last potential."""
-        if self._is_taken_up:
-            return
-        origin = origin_of(self._reference, self._initial)
-        if self._labels.done:  # a run that has none yet may begin otherwise
-            check_origin(self.directory, self._folder.origin, origin)
-        kept = {"settings": plain(self.settings), "labelling": plain(self.limits), **self._told}
-        self._folder.write_origin({**origin, **kept})
-        self._models.find()
-        self._is_taken_up = True
-
-    def _resume(self) -> None:
-        """Finish what was begun: calculations, the training on their labels, the log."""
-        with self._timing("label"):
-            number = self._labels.finish_pending(labels_left(self.settings, self._labels))
-        if number is not None:
-            self._labels.refuse_if_all_failed(number, in_a_row=self.settings.batch_size if self.model else 1)
-        self._see_if_it_ends()
-        if self._labels.done:
-            if not self._models.is_calibrated:
-                self._models.calibrate(self._labels.done)
-            if not self._models.is_trained_on(self._labels.done, final=not self.is_learning):
-                self._train(self._labels.next_round - 1, pool=0, why="")
-            elif (report := self._models.report) and report not in self._folder.rounds():
-                self._folder.log_round(report)
-        self._is_settled = True
-
-    def _see_if_it_ends(self) -> str | None:
-        budget = spent(self.settings, self._labels)
-        self._is_spent = budget is not None
-        self.reason_to_finish = budget or converged(self.settings, self._labels)
-        return self.reason_to_finish
-
-    def _make_contact(self, unknown: tuple[int, ...], structures: Sequence[Atoms], source: str) -> None:
-        self._require_open()
-        if unknown in self._failed_contacts:
-            raise BatchFailedError(f"{self._failed_contacts[unknown]}\n(not tried again)")
-        number = self._labels.next_round
-        self._is_settled = False
-        chosen, known = self._within_budget(structures)
-        with self._timing("label"):
-            self._labels.label(chosen, number, source, known=known)
-        try:
-            self._labels.refuse_if_all_failed(number)
-        except BatchFailedError as error:
-            self._failed_contacts[unknown] = str(error)
-            raise
-        self._train(number, 0, source)
-        self._is_settled = True
+    def _see_if_it_ends(self) -> None:
+        if self.dataset.done or self.current:
+            budget = spent(self.settings, self.dataset)
+            self.reason_to_finish = budget or converged(self.settings, self.dataset)
 
     def _within_budget(self, structures: Sequence[Atoms]) -> tuple[list[Atoms], list[Label | None]]:
         """Structures with their labels; of those without, as many as may be labelled."""
         known = [label_of(atoms) if has_label(atoms) else None for atoms in structures]
-        left = labels_left(self.settings, self._labels)
+        left = labels_left(self.settings, self.dataset)
         if left is None:
             return list(structures), known
         left = max(0, left - sum(label is not None for label in known))
@@ -371,119 +475,58 @@ class Learner:
         kept = [index for index in range(len(known)) if index not in set(missing[left:])]
         return [structures[index] for index in kept], [known[index] for index in kept]
 
-    def _label_best(self, frames: Sequence[Atoms], n_urgent: int, number: int) -> None:
-        """Label a batch, first the urgent frames, which stand in front; what fails is replaced by the next best,
-        until as many again have been tried.
-        """
-        if self.model is None:
-            raise RuntimeError("expected a potential to choose with")
-        with self._timing("select"):
-            known = [row.atoms for row in self._labels.done]
-            seed, combination = self.settings.seed, self.settings.combination
-            choice = candidates(combination, self.model, frames, known, seed=seed, draw=number)
-        left = labels_left(self.settings, self._labels)
-        wanted = self.settings.batch_size if left is None else min(self.settings.batch_size, left)
-        limit = wanted + max(wanted, SPARE)
-        tried: list[int] = []
-        labelled: list[int] = []
-        while len(labelled) < wanted and len(tried) < limit and (labelled or len(tried) <= SPARE):
-            with self._timing("select"):
-                n = min(wanted - len(labelled), limit - len(tried))
-                first = [] if tried else list(range(min(n, n_urgent)))
-                others = choice.pick(n - len(first), tried=tried + first, labelled=labelled + first)
-                picks = [*first, *others]
-                chosen = [frames[index] for index in picks]
-                before = self._predictions(chosen)
-            if not picks:
-                return
-            with self._timing("label"):
-                succeeded = self._labels.label(chosen, number, "pool", predictions=before)
-            tried += picks
-            labelled += [index for index, good in zip(picks, succeeded, strict=True) if good]
+    def _next_tasks(self, batch: Batch) -> list[Task]:
+        picks = batch.next()
+        if not picks or self.current is None:
+            return []
+        chosen = [batch.frames[index] for index in picks]
+        structures = [frame.atoms for frame in chosen]
+        entries = self.dataset.add(
+            structures,
+            round=batch.round,
+            source="pool",
+            cause=batch.cause,
+            walkers=[frame.walker for frame in chosen],
+            predictions=predictions(self.current.potential, self.current.error_model, structures),
+        )
+        batch.wait_for([entry.id for entry in entries], picks)
+        return [Task(entry.id, entry.atoms) for entry in entries]
 
-    def _predictions(self, frames: Sequence[Atoms]) -> list[dict[str, Any]]:
-        if self.model is None:
-            raise RuntimeError("expected a potential to predict with")
-        return predictions(self.model, frames)
-
-    def _train(self, number: int, pool: int, why: str, frames: Sequence[Atoms] = ()) -> None:
-        reason = self._see_if_it_ends()
-        self._name_outliers(number)
-        with self._timing("train"):
-            if self.settings.trust.enabled and self.model is None:
-                self._labels.predict(self._models.rehearse(self._labels.done, number))
-            outcome = self._models.train(self._labels.done, number, final=reason is not None, frames=frames)
-        report = replace(self._summary(number, pool, why), **outcome._asdict())
-        self._models.keep(number, asdict(report))
-        self._folder.log_round(asdict(report))
-        self._seconds = dict.fromkeys(self._seconds, 0.0)
-        self._report(report)
-        if reason:
-            self._report(LearningEnded(reason, report.labels, number, report.force_mae, report.coverage))
+    def _sensible(self, frames: Sequence[Frame]) -> list[Frame]:
+        refusals = [refusal_before(frame.atoms, self.settings.labelling) for frame in frames]
+        sensible = [frame for frame, refusal in zip(frames, refusals, strict=True) if refusal is None]
+        if len(sensible) < len(frames):
+            log.warning("%d of %d frames make no sense", len(frames) - len(sensible), len(frames))
+        return sensible
 
     def _name_outliers(self, number: int) -> None:
         """Say which labels of a round are far from their like: a calculation may fail in silence."""
-        rows = self._labels.done
-        found = outliers([row.atoms for row in rows], [label_of(row.atoms) for row in rows])
-        for place, text in found.items():
-            if rows[place].round == number:
-                log.warning("label %d: %s", rows[place].id, text)
-
-    def _summary(self, number: int, pool: int, why: str) -> Round:
-        rows = self._labels.of_round(number)
-        force_mae, force_rmse, energy_mae = errors_before_training(rows) or (None, None, None)
-        # A round that is trained again, as after a restart with other settings, keeps what it was before.
-        earlier = {line["round"]: line for line in self._folder.rounds()}.get(number, {})
-        seconds = {f"{part}_seconds": value for part, value in self._seconds.items()}
-        return Round(
-            round=number,
-            labels=len(self._labels.done),
-            failed=sum(row.status == "failed" for row in self._labels.rows),
-            new_labels=sum(row.status == "done" for row in rows),
-            pool=pool or earlier.get("pool", 0),
-            force_mae=force_mae,
-            force_rmse=force_rmse,
-            energy_mae=energy_mae,
-            coverage=observed_coverage(rows),
-            reason=why or earlier.get("reason", ""),
-            **{name: value + earlier.get(name, 0.0) for name, value in seconds.items()},
-        )
-
-    def _sensible(self, pool: Sequence[Atoms]) -> list[Atoms]:
-        refusals = [refusal_before(frame, self.limits) for frame in pool]
-        frames = [frame for frame, refusal in zip(pool, refusals, strict=True) if refusal is None]
-        if len(frames) < len(pool):
-            log.warning("%d of %d frames make no sense", len(pool) - len(frames), len(pool))
-        return frames
-
-    @contextmanager
-    def _timing(self, part: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._seconds[part] += time.perf_counter() - start
+        entries = self.dataset.done
+        found = outliers([entry.atoms for entry in entries], [label_of(entry.atoms) for entry in entries])
+        for index, text in found.items():
+            if entries[index].round == number:
+                log.warning("label %d: %s", entries[index].id, text)
 
 
-def _close_earlier(directory: Path) -> None:
-    """Close the learner of this process that works in the folder, as when a cell of a notebook is run again.
+def refuse_other_committee(settings: LearnerSettings, potential: Potential | None) -> None:
+    """Refuse a potential of another number of networks than the selection needs.
 
-    One that is at work in another thread is left alone, and the folder in use.
+    Raises
+    ------
+    ValueError
+        Saying how many it needs.
     """
-    earlier = _open.get(directory.resolve())
-    if earlier is None or earlier.is_closed or not earlier.lock.acquire(blocking=False):
-        return
-    try:
-        log.warning("the calculator that was made before for %s is closed", directory)
-        earlier.close(TAKEN_OVER)
-    finally:
-        earlier.lock.release()
-
-
-def _refuse_other_committee(settings: LearnerSettings, model: Potential | None) -> None:
     wanted = settings.combination.n_models
-    if model and len(model.members) != wanted:
+    if potential and len(potential.members) != wanted:
         raise ValueError(
             f"model: expected one of {wanted} network{'s' * (wanted > 1)} for the selection "
-            f"{settings.combination}, got one of {len(model.members)}"
+            f"{settings.combination}, got one of {len(potential.members)}"
         )
+
+
+def _record(label: Label) -> LabelRecord:
+    return LabelRecord(status="done", energy=label.energy, forces=label.forces, stress=label.stress)
+
+
+def _source(entries: Sequence[Entry]) -> str:
+    return entries[0].source if entries else ""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ase_bmdal.common.deviation import Deviation
 from ase_bmdal.learner.settings import Promotion
 from ase_bmdal.potential.gmnn import Potential
-from ase_bmdal.structures.bare import bare_copy
+from ase_bmdal.structures.structure_only import structure_only
 
 
 class Examination(NamedTuple):
@@ -63,7 +63,7 @@ def objection(
     frames = _some(_known(frames, old), settings.n_structures, rng)
     if not labelled and not frames:
         return None
-    here = [bare_copy(atoms) for atoms in [*labelled, *frames]]
+    here = [structure_only(atoms) for atoms in [*labelled, *frames]]
     pairs = [(atoms, _displaced(atoms, settings.displacement, rng)) for atoms in here]
     forces = [atoms.get_forces(apply_constraint=False) for atoms in labelled]
     floor = settings.negligible * float(np.sqrt(np.mean(np.concatenate(forces) ** 2))) if forces else 0.0
@@ -72,7 +72,7 @@ def objection(
     limits = (
         settings.margin * max(before.rmse, floor),
         settings.margin * max(before.largest, 5 * floor),
-        settings.margin * before.stiffness,
+        settings.stiffness_margin * before.stiffness,
     )
     for name, value, was, limit, unit in zip(found._fields, found, before, limits, units, strict=True):
         if not value <= limit:

@@ -6,17 +6,18 @@ from typing import Annotated
 from pydantic import Field
 
 from ase_bmdal.acquisition.combination import Combination
-from ase_bmdal.acquisition.trust import Trust
 from ase_bmdal.common.settings import settings
+from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
 from ase_bmdal.structures.free_atoms import by_number
+from ase_bmdal.uncertainty.limits import UncertaintyLimits
 
 AtLeastOne = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0.0)]
 
 
 @settings
-class FirstContact:
+class InitialData:
     """What is labelled before there is a model, unless initial structures are given.
 
     Attributes
@@ -44,7 +45,10 @@ class Promotion:
     Attributes
     ----------
     margin
-        So many times the predecessor's errors and stiffness are no worse.
+        So many times the predecessor's errors are no worse.
+    stiffness_margin
+        So many times the predecessor's stiffness is no worse. The largest stiffness is that of the few stiffest
+        structures, on which young potentials are too soft; holes have ten times as much.
     negligible
         Errors that never count, in units of the root mean square of the forces; of single atoms five times that.
     displacement
@@ -54,6 +58,7 @@ class Promotion:
     """
 
     margin: Annotated[float, Field(ge=1.0)] = 2.0
+    stiffness_margin: Annotated[float, Field(ge=1.0)] = 4.0
     negligible: NotNegative = 0.05
     displacement: Annotated[float, Field(gt=0.0)] = 0.03
     n_structures: AtLeastOne = 100
@@ -101,12 +106,31 @@ class Convergence:
     force_mae
         Mean absolute force error, eV/Å, of the predictions made before training on each new batch.
     rounds
-        Number of successive rounds that must stay below it; or, if `Trust.force_tolerance` is set, in which no
-        bound on a force error of the new labels exceeded that.
+        Number of successive rounds that must stay below it; or, if `force_tolerance` is set, in which no bound on a
+        force error of the new labels exceeded that.
     """
 
     force_mae: NotNegative = 0.02
     rounds: AtLeastOne = 2
+
+
+@settings
+class SimulationSettings:
+    """What concerns each simulation by itself.
+
+    Attributes
+    ----------
+    pool_interval
+        Collect one frame of so many.
+    bias
+        Strength of forces that pull to where the potential knows least, as a fraction of the physical ones.
+    max_wall_time
+        Seconds after which the simulation is stopped, once the round in hand is finished; None for no limit.
+    """
+
+    pool_interval: AtLeastOne = 1
+    bias: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
+    max_wall_time: Annotated[float, Field(gt=0.0)] | None = None
 
 
 @settings
@@ -120,18 +144,21 @@ class LearnerSettings:
         pool.
     batch_size
         New labels in a round.
+    pool_size
+        Frames collected before a round; the first rounds come earlier, after 2, 4, 8 ... times `batch_size` frames.
     max_labels, max_rounds
         Learning ends when there are so many labels or rounds, whichever comes first; None for no limit.
     seed
-        Of all random numbers.
+        Seed of all random numbers.
     atomic_energies
         Energy of a free atom of each element, eV, which decides what the labels leave open; None for no such knowledge.
-    architecture, training, retraining, first_contact, convergence, trust
+    architecture, training, retraining, initial_data, convergence, uncertainty, labelling, simulation
         See there; `training` is what a network trained from scratch gets.
     """
 
     selection: str = "LCMD + FEAT(RP)"
     batch_size: AtLeastOne = 10
+    pool_size: AtLeastOne = 200
     max_labels: AtLeastOne | None = None
     max_rounds: Annotated[int, Field(ge=0)] | None = None
     seed: int = 0
@@ -139,13 +166,21 @@ class LearnerSettings:
     architecture: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     retraining: Retraining = Retraining()
-    first_contact: FirstContact = FirstContact()
+    initial_data: InitialData = InitialData()
     convergence: Convergence = Convergence()
-    trust: Trust = Trust()
+    uncertainty: UncertaintyLimits = UncertaintyLimits()
+    labelling: LabellingSettings = LabellingSettings()
+    simulation: SimulationSettings = SimulationSettings()
 
     def __post_init__(self) -> None:
         """Refuse what names no element, and combinations that cannot be used while a simulation runs."""
         by_number(self.atomic_energies)
+        if self.batch_size > self.pool_size:
+            raise ValueError(
+                f"batch_size: expected at most the pool_size of {self.pool_size}, got {self.batch_size}"
+            )
+        if self.simulation.bias and self.combination.n_models > 1:
+            raise ValueError(f"bias: expected a selection with one network, got {self.selection}")
         if self.combination.needs_labels:
             raise ValueError(
                 f"selection: {self.combination} compares with labels on the whole pool, which a running simulation "

@@ -3,10 +3,12 @@
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ase_bmdal.common.errors import ModelError
 from ase_bmdal.common.files import write_atomically
@@ -14,13 +16,17 @@ from ase_bmdal.common.settings import plain
 from ase_bmdal.potential.gmnn import GMNN, Committee, Potential
 from ase_bmdal.potential.network import InputScaling
 from ase_bmdal.potential.settings import ModelSettings
-from ase_bmdal.potential.uncertainty import Uncertainty
 
-FORMAT = 2
+FORMAT = 3
 OLDER = {1: {"envelope": "cosine", "shared": 0.0, "input_spread": None}}  # what older formats do not name
 
 
-def save_model(path: Path, model: Potential, notes: dict[str, Any] | None = None) -> None:
+def save_model(
+    path: Path,
+    model: Potential,
+    notes: dict[str, Any] | None = None,
+    arrays: Mapping[str, NDArray[Any]] | None = None,
+) -> None:
     """Write a model in one step.
 
     Parameters
@@ -31,6 +37,8 @@ def save_model(path: Path, model: Potential, notes: dict[str, Any] | None = None
         One network or a committee.
     notes
         What else to keep with it; anything JSON can hold.
+    arrays
+        Arrays to keep with it, by name.
     """
     first = model.members[0]
     header = {
@@ -40,14 +48,7 @@ def save_model(path: Path, model: Potential, notes: dict[str, Any] | None = None
         "n_members": len(model.members),
         "notes": notes or {},
     }
-    arrays: dict[str, Any] = {}
-    if model.uncertainty:
-        numbers = dict(vars(model.uncertainty))
-        posterior = numbers.pop("posterior")
-        header["uncertainty"] = numbers
-        if posterior is not None:
-            arrays["posterior"] = posterior
-    arrays["header"] = np.array(json.dumps(header))
+    content: dict[str, Any] = {**(arrays or {}), "header": np.array(json.dumps(header))}
     for index, member in enumerate(model.members):
         own = {
             **member.parameters,
@@ -56,14 +57,14 @@ def save_model(path: Path, model: Potential, notes: dict[str, Any] | None = None
             "input_mean": member.inputs.mean,
             "input_scale": np.array(member.inputs.scale),
         }
-        arrays |= {f"{index}/{name}": value for name, value in own.items()}
+        content |= {f"{index}/{name}": value for name, value in own.items()}
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(buffer, allow_pickle=False, **content)
     write_atomically(path, buffer.getvalue())
 
 
-def read_model(path: Path) -> tuple[Potential, dict[str, Any]]:
-    """Read a model and the notes kept with it.
+def read_model(path: Path) -> tuple[Potential, dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read a model, and the notes and the arrays kept with it.
 
     Raises
     ------
@@ -87,9 +88,9 @@ def read_model(path: Path) -> tuple[Potential, dict[str, Any]]:
     header["settings"] |= OLDER.get(header["format"], {})
     members = [_member(header, arrays, index) for index in range(header["n_members"])]
     model: Potential = members[0] if len(members) == 1 else Committee(members)
-    if "uncertainty" in header and header["format"] > 1:  # older ones are of the last layer
-        model = model.with_uncertainty(Uncertainty(arrays.get("posterior"), **header["uncertainty"]))
-    return model, header["notes"]
+    if header["format"] == 2 and "uncertainty" in header:  # the one before is of the last layer
+        header["notes"]["error_model"] = header["uncertainty"]
+    return model, header["notes"], {name: value for name, value in arrays.items() if "/" not in name}
 
 
 def _member(header: dict[str, Any], arrays: dict[str, Any], index: int) -> GMNN:

@@ -17,7 +17,6 @@ from ase_bmdal.potential.descriptor import gaussian_moments, invariants
 from ase_bmdal.potential.gradients import Arrays, Evaluation, compiled_evaluate
 from ase_bmdal.potential.network import InputScaling
 from ase_bmdal.potential.settings import ModelSettings, Precision
-from ase_bmdal.potential.uncertainty import Uncertainty
 from ase_bmdal.structures.batch import Batch, batches
 from ase_bmdal.structures.labels import Label
 
@@ -42,8 +41,6 @@ class GMNN:
         `c` of eq. 4, eV.
     inputs
         How the invariants are scaled for the network; None for not at all.
-    uncertainty
-        How far to trust it, if that is known.
     """
 
     def __init__(
@@ -54,7 +51,6 @@ class GMNN:
         atomic_energies: NDArray[np.float64],
         energy_scale: float,
         inputs: InputScaling | None = None,
-        uncertainty: Uncertainty | None = None,
     ) -> None:
         self.settings = settings
         self.elements = tuple(int(element) for element in elements)
@@ -62,7 +58,6 @@ class GMNN:
         self.atomic_energies = np.asarray(atomic_energies, dtype=np.float64)
         self.energy_scale = float(energy_scale)
         self.inputs = inputs or InputScaling.none(settings)
-        self.uncertainty = uncertainty
 
     @property
     def members(self) -> tuple["GMNN", ...]:
@@ -86,21 +81,16 @@ class GMNN:
         return {name: value for name, value in self.__dict__.items() if name != "tensors"}
 
     def __repr__(self) -> str:
-        bounds = ", with bounds" if self.uncertainty and self.uncertainty.is_calibrated else ""
         elements = " ".join(chemical_symbols[number] for number in self.elements)
-        return f"GMNN({elements}; cutoff {self.settings.cutoff} Å, {self.settings.dtype}{bounds})"
+        return f"GMNN({elements}; cutoff {self.settings.cutoff} Å, {self.settings.dtype})"
 
     def with_parameters(self, parameters: Mapping[str, NDArray[np.floating]]) -> "GMNN":
         """The same network with other parameters."""
-        return self._with(parameters=parameters, uncertainty=None)
+        return self._with(parameters=parameters)
 
     def with_inputs(self, inputs: InputScaling) -> "GMNN":
         """The same parameters behind other inputs, which is another potential."""
-        return self._with(inputs=inputs, uncertainty=None)
-
-    def with_uncertainty(self, uncertainty: Uncertainty | None) -> "GMNN":
-        """The same network, with what is known of its errors."""
-        return self._with(uncertainty=uncertainty)
+        return self._with(inputs=inputs)
 
     def with_dtype(self, dtype: Precision) -> "GMNN":
         """The same network, computed with in another precision."""
@@ -172,28 +162,21 @@ class Committee:
     ----------
     members
         At least two.
-    uncertainty
-        How far to trust it, if that is known.
     """
 
-    def __init__(self, members: Sequence[GMNN], uncertainty: Uncertainty | None = None) -> None:
+    def __init__(self, members: Sequence[GMNN]) -> None:
         if len(members) < 2:
             raise ValueError(f"expected a committee of at least two networks, got {len(members)}")
         self.members = tuple(members)
         self.settings = members[0].settings
         self.elements = members[0].elements
-        self.uncertainty = uncertainty
 
     def __repr__(self) -> str:
-        return f"Committee({len(self.members)} × {self.members[0].with_uncertainty(self.uncertainty)})"
-
-    def with_uncertainty(self, uncertainty: Uncertainty | None) -> "Committee":
-        """The same networks, with what is known of their errors."""
-        return Committee(self.members, uncertainty)
+        return f"Committee({len(self.members)} × {self.members[0]})"
 
     def with_dtype(self, dtype: Precision) -> "Committee":
         """The same networks, computed with in another precision."""
-        return Committee([member.with_dtype(dtype) for member in self.members], self.uncertainty)
+        return Committee([member.with_dtype(dtype) for member in self.members])
 
     def predict(self, structures: Sequence[Atoms]) -> list[Label]:
         """Mean over the members; as `GMNN.predict`."""

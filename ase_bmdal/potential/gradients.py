@@ -93,16 +93,16 @@ def evaluate(parameters: Parameters, arrays: Arrays, settings: ModelSettings) ->
     The energy is differentiated once, by the pair vectors `r_ij = r_j - r_i`. With `g_ij = dE/dr_ij`,
     `F_i = sum_j (g_ij - g_ji)` and the virial `dE/d(strain)` is `sum_ij r_ij g_ij`.
     """
-    energies, gradients = _rows(parameters, arrays.surroundings, None, settings, pulled=False)
+    energies, gradients = _rows(parameters, arrays.surroundings, None, settings, with_bias=False)
     return _assemble(energies, gradients, arrays)
 
 
-def examine(
+def evaluate_with_uncertainty(
     parameters: Parameters,
     arrays: Arrays,
     posterior: tf.Tensor | None,
     settings: ModelSettings,
-    pulled: bool = False,
+    with_bias: bool = False,
 ) -> tuple[Evaluation, tuple[tf.Tensor, tf.Tensor] | None, Evaluation | None]:
     """`evaluate` for use, and how sure it is.
 
@@ -111,8 +111,8 @@ def examine(
     Parameters
     ----------
     posterior
-        `P` of an `Uncertainty`, or None.
-    pulled
+        `P` of an `ErrorModel`, or None.
+    with_bias
         Whether to give as well, if there is a posterior, the energy `-sum_i |P phi_i|`, its forces and virials, which
         pull to where the potential knows least.
 
@@ -122,17 +122,19 @@ def examine(
         An `Evaluation`; the square root of the posterior variance of each atom [A] and of their sum, which means
         something for one structure, or None without a posterior; the `Evaluation` that pulls, or None.
     """
-    pulled = pulled and posterior is not None
-    n_results = 2 if posterior is None else 4 + pulled
+    with_bias = with_bias and posterior is not None
+    n_results = 2 if posterior is None else 4 + with_bias
     energies, gradients, *more = _in_blocks(
-        lambda around: _rows(parameters, around, posterior, settings, pulled), arrays.surroundings, n_results
+        lambda around: _rows(parameters, around, posterior, settings, with_bias),
+        arrays.surroundings,
+        n_results,
     )
     evaluation = _assemble(energies, gradients, arrays)
     if posterior is None:
         return evaluation, None, None
     deviations, mapped, *doubt = more
-    pull = _assemble(-deviations, doubt[0], arrays) if pulled else None
-    return evaluation, (deviations, norm(tf.reduce_sum(mapped, axis=0))), pull
+    bias = _assemble(-deviations, doubt[0], arrays) if with_bias else None
+    return evaluation, (deviations, norm(tf.reduce_sum(mapped, axis=0))), bias
 
 
 def _rows(
@@ -140,7 +142,7 @@ def _rows(
     around: Surroundings,
     posterior: tf.Tensor | None,
     settings: ModelSettings,
-    pulled: bool,
+    with_bias: bool,
 ) -> list[tf.Tensor]:
     """Energies and their gradients; with a posterior `|P phi_i|` and the sum of `P phi_i`; gradients of the former."""
     with tf.GradientTape(persistent=True) as tape:
@@ -156,7 +158,7 @@ def _rows(
     rows = [energies, tape.gradient(total, around.pairs)]
     if posterior is not None:
         rows += [deviations, tf.reduce_sum(mapped, axis=0, keepdims=True)]
-    if pulled:
+    if with_bias:
         rows.append(tape.gradient(doubt, around.pairs))
     return rows
 
@@ -194,21 +196,21 @@ def compiled_evaluate(settings: ModelSettings, shape: Shape) -> Any:
 
     @Compiled
     def run(parameters: Parameters, arrays: Arrays) -> Evaluation:
-        return examine(parameters, arrays, None, settings)[0]
+        return evaluate_with_uncertainty(parameters, arrays, None, settings)[0]
 
     return run
 
 
 @cache
-def compiled_step(settings: ModelSettings, shape: tuple[int, int], pulled: bool = False) -> Any:
-    """`examine`, compiled for one moving structure of A atoms and K neighbours.
+def compiled_step(settings: ModelSettings, shape: tuple[int, int], with_bias: bool = False) -> Any:
+    """`evaluate_with_uncertainty`, compiled for one moving structure of A atoms and K neighbours.
 
     Pair vectors are made from positions, in float64.
 
     The compiled function takes parameters, species [A], reverse [A, K], positions [A, 3], the shifts [A, K, 3]
     that periodic images add to them (Å, float64; long enough to reach past the cutoff for padding), covalent radii
-    (Å, [A]), and the posterior of an `Uncertainty` or None. It returns the smallest distance in units of the sum of two
-    radii, and what `examine` does.
+    (Å, [A]), and the posterior of an `ErrorModel` or None. It returns the smallest distance in units of the sum of two
+    radii, and what `evaluate_with_uncertainty` does.
     """
 
     @Compiled
@@ -227,7 +229,7 @@ def compiled_step(settings: ModelSettings, shape: tuple[int, int], pulled: bool 
         closest = tf.reduce_min(tf.norm(pairs, axis=-1) / touching)
         structure, volumes = tf.zeros_like(species), tf.zeros(1, settings.dtype)
         arrays = Arrays(species, structure, tf.cast(pairs, settings.dtype), reverse, volumes)
-        return closest, *examine(parameters, arrays, posterior, settings, pulled)
+        return closest, *evaluate_with_uncertainty(parameters, arrays, posterior, settings, with_bias)
 
     return run
 

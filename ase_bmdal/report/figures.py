@@ -60,12 +60,12 @@ def _draw_errors(axes: Any, run: Run) -> None:
     if not rounds:
         _say(axes, "no round since first contact")
         return
-    labels = [each["labels"] - each["new_labels"] for each in rounds]
+    labels = [each.labels - each.new_labels for each in rounds]
     for name, text, colour, marker in (
         ("force_rmse", "RMSE", ORANGE, "s"),
         ("force_mae", "MAE", BLUE, "o"),
     ):
-        errors = [1000 * each[name] for each in rounds]
+        errors = [1000 * getattr(each, name) for each in rounds]
         axes.plot(labels, errors, color=colour, marker=marker, label=text, **STYLE)
     axes.set_xlabel("labels the potential was trained on")
     axes.set_ylabel("force error / meV Å⁻¹")

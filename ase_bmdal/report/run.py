@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ase_bmdal.common.errors import RunFolderError
-from ase_bmdal.labelling.store import LabelStore, StoredLabel
-from ase_bmdal.learner.folder import read_rounds
 from ase_bmdal.report.errors import ForcePairs
+from ase_bmdal.run.events import Round
+from ase_bmdal.run.history import History
+from ase_bmdal.run.store import Entry, LabelStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,25 +24,30 @@ class Run:
         The run folder.
     settings
         What the run was told, and how it began; empty before its first force call.
-    rounds
-        One dictionary a round, as `learner.events.Round`.
+    history
+        What happened.
     rows
         Every structure that was chosen, and what became of it.
     """
 
     path: Path
     settings: dict[str, Any]
-    rounds: list[dict[str, Any]]
-    rows: list[StoredLabel]
+    history: History
+    rows: list[Entry]
 
-    def of_status(self, status: str) -> list[StoredLabel]:
+    def of_status(self, status: str) -> list[Entry]:
         """Structures that are ``"done"``, ``"failed"`` or ``"pending"``."""
         return [row for row in self.rows if row.status == status]
 
     @property
-    def predicted_rounds(self) -> list[dict[str, Any]]:
+    def rounds(self) -> list[Round]:
+        """Rounds so far."""
+        return self.history.rounds
+
+    @property
+    def predicted_rounds(self) -> list[Round]:
         """Rounds whose structures were predicted before the potential was trained on them."""
-        return [each for each in self.rounds if each["force_mae"] is not None]
+        return [each for each in self.rounds if each.force_mae is not None]
 
     def predictions_before_training(self) -> ForcePairs | None:
         """Forces predicted before training, beside the reference; None if there are none."""
@@ -68,7 +74,7 @@ def read_run(path: Path) -> Run:
     labels = path / "labels.db"
     if not labels.is_file():  # or LabelStore would make one
         raise RunFolderError(f"expected a run folder, found no labels.db in {path}")
-    return Run(path, _settings(path / "settings.json"), read_rounds(path), LabelStore(labels).rows())
+    return Run(path, _settings(path / "settings.json"), History.read(path), LabelStore(labels).rows())
 
 
 def _settings(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from ase_bmdal.common.deviation import Deviation
 from ase_bmdal.report.run import Run
+from ase_bmdal.run.events import Round
 
 LONGEST_TEXT = 100
 UNITS = {
@@ -96,17 +97,16 @@ def settings_table(run: Run) -> str:
     return "\n".join(f"{name:<32}  {value}" for name, value in rows)
 
 
-def _round(each: Mapping[str, Any]) -> list[str]:
-    counts = [str(each[name]) for name in ("round", "labels", "new_labels", "failed", "pool")]
-    errors = [_milli(each[name]) for name in ("force_mae", "force_rmse", "energy_mae")]
-    covered = each.get("coverage")
-    seconds = (f"{each[f'{part}_seconds']:.1f}" for part in ("select", "label", "train"))
+def _round(each: Round) -> list[str]:
+    counts = (each.round, each.labels, each.new_labels, each.failed, each.pool)
+    errors = (each.force_mae, each.force_rmse, each.energy_mae)
+    seconds = (each.select_seconds, each.label_seconds, each.train_seconds)
     return [
-        *counts,
-        *errors,
-        "-" if covered is None else f"{covered:.0%}",
-        *seconds,
-        _short(each.get("reason", "")),
+        *map(str, counts),
+        *map(_milli, errors),
+        "-" if each.coverage is None else f"{each.coverage:.0%}",
+        *(f"{value:.1f}" for value in seconds),
+        _short(each.reason),
     ]
 
 

@@ -11,7 +11,7 @@ from ase.md.langevin import Langevin
 from common import TEMPERATURE, announce, memory, row, table
 
 from ase_bmdal import Convergence, OnTheFlyCalculator, Retraining
-from ase_bmdal.learner.events import Event, Round
+from ase_bmdal.run.events import Event, Round
 
 
 def main() -> None:

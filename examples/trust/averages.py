@@ -18,7 +18,7 @@ from systems import SYSTEMS, System
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from ase_bmdal import OnTheFlyCalculator
-from ase_bmdal.labelling.store import LabelStore
+from ase_bmdal.run.store import LabelStore
 
 LEARNING = {
     "cutoff": 5.0,

@@ -18,14 +18,14 @@ from records import Record, append, commit, is_done, read
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from ase_bmdal import Retraining, TrainingSettings, Trust, train
-from ase_bmdal.acquisition.calibration import coverage
+from ase_bmdal import Retraining, TrainingSettings, UncertaintyLimits, train
 from ase_bmdal.acquisition.candidates import candidates
 from ase_bmdal.acquisition.combination import Combination
 from ase_bmdal.common.randomness import stream
-from ase_bmdal.labelling.store import LabelStore, StoredLabel
-from ase_bmdal.learner.trust import calibrated, fit_uncertainty, force_errors, predictions, rehearsal
 from ase_bmdal.potential.gmnn import Potential
+from ase_bmdal.run.store import Entry, LabelStore
+from ase_bmdal.uncertainty.calibrate import calibrated, fit_uncertainty, force_errors, predictions, rehearsal
+from ase_bmdal.uncertainty.conformal import coverage
 from ase_bmdal_experiments.data import read_frames
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
@@ -61,7 +61,7 @@ class Curve:
     ) -> None:
         self._pool, self._test, self._batch, self._seed = list(pool), list(test), batch, seed
         self._how, self._cutoff = how, cutoff
-        self.rows: list[StoredLabel] = []
+        self.rows: list[Entry] = []
         first = [self._pool.pop() for _ in range(batch)]
         self._label(first, [{} for _ in first])
         known, unseen = rehearsal(self.rows)
@@ -93,18 +93,16 @@ class Curve:
     def _label(self, structures: Sequence[Atoms], found: Sequence[dict[str, Any]]) -> None:
         number, start = len(self.rows) // self._batch, len(self.rows)
         self.rows += [
-            StoredLabel(
-                id=start + k, atoms=atoms, status="done", round=number, source="pool", prediction=said
-            )
+            Entry(id=start + k, atoms=atoms, status="done", round=number, source="pool", prediction=said)
             for k, (atoms, said) in enumerate(zip(structures, found, strict=True))
         ]
 
-    def _trained(self, rows: Sequence[StoredLabel], model: Potential | None) -> Potential:
+    def _trained(self, rows: Sequence[Entry], model: Potential | None) -> Potential:
         how = Retraining().shortened(self._how, len(rows)) if model else self._how
         seed = int(stream(self._seed, "training", len(rows)).integers(2**31))
         structures = [row.atoms for row in rows]
         trained = train(structures, cutoff=self._cutoff, training=how, seed=seed, model=model)
-        return trained.with_uncertainty(fit_uncertainty(trained, rows, Trust()))
+        return trained.with_uncertainty(fit_uncertainty(trained, rows, UncertaintyLimits()))
 
     @staticmethod
     def _ratios(structures: Sequence[Atoms], found: Sequence[dict[str, Any]]) -> np.ndarray:

@@ -20,13 +20,13 @@ from systems import SYSTEMS, ExplodedError, System, Watch
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from ase_bmdal import GMNNCalculator, OnTheFlyCalculator, Trust
+from ase_bmdal import GMNNCalculator, OnTheFlyCalculator, UncertaintyLimits
 from ase_bmdal.common.errors import UntrustedError
-from ase_bmdal.labelling.store import LabelStore
-from ase_bmdal.learner.folder import read_rounds
-from ase_bmdal.learner.trust import force_errors, observed_coverage
 from ase_bmdal.report.errors import errors_of
+from ase_bmdal.run.folder import read_rounds
+from ase_bmdal.run.store import LabelStore
 from ase_bmdal.structures.labels import labels_of
+from ase_bmdal.uncertainty.calibrate import force_errors, observed_coverage
 
 LEARNING = {
     "cutoff": 5.0,
@@ -66,7 +66,12 @@ def run_one(
     shutil.rmtree(folder, ignore_errors=True)
     record: Record = {"system": system.name, "seed": seed, "trust": trust, "commit": commit()}
     with OnTheFlyCalculator(
-        system.reference, folder, seed=seed, trust=Trust(enabled=trust), on_event=lambda _: None, **learning
+        system.reference,
+        folder,
+        seed=seed,
+        uncertainty=UncertaintyLimits(enabled=trust),
+        on_event=lambda _: None,
+        **learning,
     ) as calc:
         dyn = system.dynamics(calc, seed, "campaign")
         sampler = Sampler(dyn, max(1, system.steps // CHECKED))
@@ -78,10 +83,10 @@ def run_one(
         rows = LabelStore(folder / "labels.db").rows()
         record |= _learned(rows)
         record["doubtful_rounds"] = sum("may be wrong" in line["reason"] for line in read_rounds(folder))
-        record |= _tested(calc.learner.model, test)
+        record |= _tested(calc.learner.potential, test)
         record["along"] = _along(sampler, system)
         if trust:
-            record["force_call"] = _force_call(calc.learner.model, test)
+            record["force_call"] = _force_call(calc.learner.potential, test)
     shutil.rmtree(folder / "models")
     return record | {"cpu_seconds": round(time.process_time() - start, 1)}
 
@@ -96,7 +101,7 @@ def _outcome(simulate: Any) -> Record:
     except ExplodedError as error:
         return {"outcome": "exploded", "reason": str(error)}
     except UntrustedError as error:
-        return {"outcome": "refused", "reason": str(error)}
+        return {"outcome": "reject", "reason": str(error)}
     except Exception as error:
         return {"outcome": "failed", "reason": f"{type(error).__name__}: {error}"[:300]}
     return {"outcome": "completed", "reason": ""}

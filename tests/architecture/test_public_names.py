@@ -9,7 +9,7 @@ import pytest
 
 import ase_bmdal
 from ase_bmdal.common import errors
-from ase_bmdal.learner import events
+from ase_bmdal.run import events
 from tests.builders import random_model
 
 NAMES = frozenset(ase_bmdal.__all__)

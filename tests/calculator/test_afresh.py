@@ -18,7 +18,7 @@ from ase.optimize import (
 from ase.optimize.precon import PreconLBFGS
 from ase.optimize.sciopt import OptimizerConvergenceError, SciPyFminBFGS, SciPyFminCG
 
-from ase_bmdal.calculator.rewind import guard
+from ase_bmdal.walkers.guard import guard
 
 STEPWISE = (BFGS, LBFGS, RFO, BFGSLineSearch, LBFGSLineSearch, GoodOldQuasiNewton, FIRE, MDMin)
 OPTIMIZERS = {kind.__name__: kind for kind in (*STEPWISE, SciPyFminBFGS, SciPyFminCG, ODE12r)}

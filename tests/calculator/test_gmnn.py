@@ -15,7 +15,7 @@ from ase_bmdal import GMNNCalculator
 from ase_bmdal.common.errors import ForkError, ModelError, PredictionError, UnknownElementError
 from ase_bmdal.potential.gmnn import GMNN, Committee
 from ase_bmdal.potential.gradients import compiled_step
-from ase_bmdal.potential.uncertainty import Uncertainty
+from ase_bmdal.uncertainty.error_model import ErrorModel
 from tests.builders import random_model, rattled
 from tests.learner.runs import copper, learning, walk
 
@@ -39,12 +39,12 @@ def test_forces_and_stress_are_derivatives(atoms):
 def test_double_precision_of_any_model(n_members):
     single = [model(seed, dtype="float32") for seed in range(n_members)]
     posterior = np.eye(single[0].settings.n_invariants + 1, dtype=np.float32)
-    known = Uncertainty(posterior if n_members == 1 else None, 2.0, 3.0)
-    single = single[0].with_uncertainty(known) if n_members == 1 else Committee(single, known)
+    known = ErrorModel(posterior if n_members == 1 else None, 2.0, 3.0)
+    single = single[0] if n_members == 1 else Committee(single)
     atoms = copper()
-    atoms.calc = GMNNCalculator(single)
+    atoms.calc = GMNNCalculator(single, error_model=known)
     energy, bounds = atoms.get_potential_energy(), atoms.calc.get_property("forces_uncertainty", atoms)
-    atoms.calc = GMNNCalculator(single, dtype="float64")
+    atoms.calc = GMNNCalculator(single, error_model=known, dtype="float64")
     numerical = calculate_numerical_forces(atoms, eps=1e-5, iatoms=[0])
     np.testing.assert_allclose(atoms.get_forces()[:1], numerical, rtol=0, atol=1e-8)
     assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-5)
@@ -86,11 +86,12 @@ def test_growth_compiles_once_for_each_doubling():
 
 
 def test_says_what_it_is():
-    known = Uncertainty(None, 2.0, 3.0)
+    known = ErrorModel(None, 2.0, 3.0)
     text = "H O Cu; cutoff 3.5 Å, float64"
     assert repr(GMNNCalculator(model())) == f"GMNNCalculator(GMNN({text}))"
-    both = Committee([model(0), model(1)], known)
-    assert repr(GMNNCalculator(both)) == f"GMNNCalculator(Committee(2 × GMNN({text}, with bounds)))"
+    both = Committee([model(0), model(1)])
+    text = f"GMNNCalculator(Committee(2 × GMNN({text})), with bounds)"
+    assert repr(GMNNCalculator(both, error_model=known)) == text
 
 
 def test_a_molecule_has_no_stress():
@@ -112,9 +113,9 @@ def test_reads_a_file_and_a_run_folder(watch, tmp_path):
     atoms = copper()
     with learning(watch.reference, tmp_path / "run", max_rounds=1) as calc:
         energy = walk(atoms, calc, 7)[-1]
-        calc.learner.model.save(tmp_path / "model.npz")
+        calc.learner.potential.save(tmp_path / "model.npz")
         atoms = calc.atoms
-    for source in (tmp_path / "run", str(tmp_path / "model.npz"), calc.learner.model):
+    for source in (tmp_path / "run", str(tmp_path / "model.npz"), calc.learner.potential):
         atoms.calc = GMNNCalculator(source)
         assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-6)
 

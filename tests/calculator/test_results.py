@@ -9,9 +9,9 @@ from ase.io import read, write
 from ase.io.extxyz import per_atom_properties, per_config_properties
 from ase.io.trajectory import Trajectory
 
-from ase_bmdal import GMNNCalculator, Trust
+from ase_bmdal import GMNNCalculator, UncertaintyLimits
 from ase_bmdal.calculator.results import PROPERTIES, UNBIASED, changes_between, register_properties
-from ase_bmdal.potential.uncertainty import Uncertainty
+from ase_bmdal.uncertainty.error_model import ErrorModel
 from tests.builders import random_model
 from tests.learner.runs import copper, learning, walk
 
@@ -24,7 +24,7 @@ def frame():
     model = random_model([29], hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5)
     posterior = np.eye(model.settings.n_invariants + 1)
     atoms = copper()
-    atoms.calc = GMNNCalculator(model.with_uncertainty(Uncertainty(posterior, 1.0, 2.0)))
+    atoms.calc = GMNNCalculator(model, error_model=ErrorModel(posterior, 1.0, 2.0))
     atoms.get_forces()
     return atoms
 
@@ -55,7 +55,9 @@ def test_files_keep_the_bounds(frame, name, frozen, tmp_path):
 
 
 def test_a_trajectory_written_while_it_learns_keeps_everything(watch, tmp_path):
-    calc = learning(watch.reference, tmp_path / "run", bias=0.5, trust=Trust(probability=0.8))
+    calc = learning(
+        watch.reference, tmp_path / "run", bias=0.5, uncertainty=UncertaintyLimits(probability=0.8)
+    )
     atoms = copper()
     walk(atoms, calc, 2)
     atoms.get_forces()

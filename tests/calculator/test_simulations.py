@@ -1,7 +1,5 @@
 """What asks for forces without going step by step, several simulations on one learner, and the end of learning."""
 
-import json
-
 import numpy as np
 import pytest
 from ase.calculators.emt import EMT
@@ -13,11 +11,13 @@ from ase.optimize import FIRE, LBFGSLineSearch
 from ase.optimize.basin import BasinHopping
 from ase.optimize.sciopt import SciPyFminBFGS
 
-from ase_bmdal import Convergence, Trust
+from ase_bmdal import Convergence, UncertaintyLimits
 from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
-from ase_bmdal.calculator.snapshot import calculators
 from ase_bmdal.common.errors import UntrustedError
-from ase_bmdal.learner.events import LearningEnded, SimulationEnded
+from ase_bmdal.run.events import LearningEnded, SimulationEnded
+from ase_bmdal.run.history import History
+from ase_bmdal.uncertainty.limits import Judgement
+from ase_bmdal.walkers.snapshot import calculators
 from tests.calculator.test_trust import LONG, LOOSE, moving
 from tests.learner.runs import copper, learning, walk
 
@@ -30,7 +30,7 @@ def run(tmp_path):
 
 
 def rounds(run):
-    return [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
+    return [vars(event) for event in History.read(run).rounds]
 
 
 class Judge:
@@ -41,17 +41,18 @@ class Judge:
 
     def __init__(self, calc):
         self.verdicts = []
-        self.trigger, calc._trigger.judge = calc._trigger, self
+        calc._walker.judge = self
 
-    def __call__(self, *arguments, **how):
-        verdict = self.verdicts.pop(0) if self.verdicts else "trusted"
-        self.trigger.reason = "" if verdict == "trusted" else "made up"
-        return verdict
+    def __call__(self, *prediction):
+        verdict = self.verdicts.pop(0) if self.verdicts else "accept"
+        return Judgement(verdict, "" if verdict == "accept" else "made up")
 
 
 @pytest.fixture
 def calc(watch, run):
-    with learning(watch.reference, run, trust=LOOSE, convergence=LONG, pool_interval=1000) as calculator:
+    with learning(
+        watch.reference, run, uncertainty=LOOSE, convergence=LONG, pool_interval=1000
+    ) as calculator:
         walk(copper(), calculator, 3)
         yield calculator
 
@@ -65,18 +66,18 @@ class TestNobodyCanGoBack:
     def test_a_refused_frame_is_labelled_learned_and_answered(self, calc, judge, watch, run):
         atoms = copper(7)
         atoms.calc = calc
-        judge.verdicts = ["refused"]
-        version = calc.learner.version
+        judge.verdicts = ["reject"]
+        version = calc.learner.generation
         assert atoms.get_forces().shape == (4, 3)
-        assert calc.learner.version == version + 1
+        assert calc.learner.generation == version + 1
         assert rounds(run)[-1]["reason"] == "made up"
-        labelled = calc.learner._labels.of_round(1)[0].atoms
+        labelled = calc.learner.dataset.of_round(1)[0].atoms
         np.testing.assert_allclose(labelled.positions, atoms.positions)
 
     def test_what_is_still_bad_then_is_refused(self, calc, judge, watch):
         atoms = copper(7)
         atoms.calc = calc
-        judge.verdicts = ["refused", "refused"]
+        judge.verdicts = ["reject", "reject"]
         with pytest.raises(UntrustedError, match="made up; it has just been asked for a label"):
             atoms.get_forces()
         assert "forces" not in calc.results
@@ -96,17 +97,17 @@ class TestNobodyCanGoBack:
 
     def test_a_first_frame_beyond_the_limit_is_learned_under_a_guard_too(self, calc, judge):
         dyn = moving(copper(), calc)
-        judge.verdicts = ["refused"]
-        version = calc.learner.version
+        judge.verdicts = ["reject"]
+        version = calc.learner.generation
         assert calc.run(dyn, 2)
-        assert calc.learner.version == version + 1
+        assert calc.learner.generation == version + 1
         assert "rewinds" not in dyn.atoms.info
 
     def test_basin_hopping(self, calc, judge):
         atoms = copper()
         atoms.calc = calc
-        judge.verdicts = ["trusted"] * 6 + ["refused", "trusted"] * 2
-        version = calc.learner.version
+        judge.verdicts = ["accept"] * 6 + ["reject", "accept"] * 2
+        version = calc.learner.generation
         hop = BasinHopping(
             atoms,
             optimizer=lambda atoms, logfile: FIRE(atoms, logfile=None),
@@ -117,16 +118,16 @@ class TestNobodyCanGoBack:
             local_minima_trajectory=None,
         )
         hop.run(8)
-        assert calc.learner.version == version + 2
+        assert calc.learner.generation == version + 2
 
     @pytest.mark.parametrize("kind", [SciPyFminBFGS, LBFGSLineSearch])
     def test_an_optimizer_starts_afresh_after_a_round(self, watch, run, kind):
-        calc = learning(watch.reference, run, trust=LOOSE, convergence=LONG, max_rounds=2)
+        calc = learning(watch.reference, run, uncertainty=LOOSE, convergence=LONG, max_rounds=2)
         atoms = copper(by=0.1)
         atoms.calc = calc
         dyn = kind(atoms, logfile=None)
         calc.run(dyn, 6, fmax=1e-9)
-        assert calc.learner.version >= 2
+        assert calc.learner.generation >= 2
         assert dyn.nsteps == 6
 
 
@@ -149,14 +150,14 @@ class TestConvergence:
     @pytest.fixture
     def settled(self, watch, run):
         self.events = []
-        trust = Trust(probability=0.8, force_tolerance=1e6, cool_down=0)
-        settings = {"trust": trust, "convergence": ENDS_AT_ONCE, "on_event": self.events.append}
+        limits = UncertaintyLimits(probability=0.8, force_tolerance=1e6, cool_down=0)
+        settings = {"uncertainty": limits, "convergence": ENDS_AT_ONCE, "on_event": self.events.append}
         with learning(watch.reference, run, max_labels=9, **settings) as calc:
             walk(copper(), calc, 7)
             assert not calc.learner.is_learning
             yield calc
 
-    @pytest.mark.parametrize("verdict", ["doubtful", "refused"])
+    @pytest.mark.parametrize("verdict", ["label", "reject"])
     def test_a_frame_beyond_the_tolerance_starts_it_again(self, settled, run, verdict):
         judge, atoms = Judge(settled), copper(7)
         labels = rounds(run)[-1]["labels"]
@@ -168,11 +169,11 @@ class TestConvergence:
 
     def test_within_the_budget(self, settled, run, watch):
         judge = Judge(settled)
-        judge.verdicts = ["doubtful", "trusted"] * 10
+        judge.verdicts = ["label", "accept"] * 10
         walk(copper(7), settled, 20)
         assert rounds(run)[-1]["labels"] == 9
         assert settled.learner.reason_to_finish == "the budget of 9 labels is spent"
-        judge.verdicts = ["refused"]
+        judge.verdicts = ["reject"]
         calls = watch.calls
         with pytest.raises(UntrustedError, match="the budget of 9 labels is spent"):
             walk(copper(8), settled, 1)
@@ -182,21 +183,21 @@ class TestConvergence:
         gold = copper()
         gold.numbers[0] = 79
         walk(gold, settled, 1)
-        assert 79 in settled.learner.model.elements
+        assert 79 in settled.learner.potential.elements
 
 
 class TestSpentBudget:
     @pytest.fixture
     def spent(self, watch, run):
         self.events = []
-        settings = {"trust": LOOSE, "max_rounds": 0, "on_event": self.events.append}
+        settings = {"uncertainty": LOOSE, "max_rounds": 0, "on_event": self.events.append}
         with learning(watch.reference, run, **settings) as calc:
             walk(copper(9), calc, 1)
             yield calc
 
     def test_a_plain_run_says_what_happened_and_how_to_go_on(self, spent):
         judge, dyn = Judge(spent), moving(copper(), spent)
-        judge.verdicts = ["trusted"] * 6 + ["refused"]
+        judge.verdicts = ["accept"] * 6 + ["reject"]
         with pytest.raises(UntrustedError) as raised:
             dyn.run(20)
         assert str(raised.value) == (
@@ -211,7 +212,7 @@ class TestSpentBudget:
         dyn = moving(atoms, spent)
         seen = {}
         dyn.attach(lambda: seen.update({dyn.nsteps: (atoms.positions.copy(), atoms.get_momenta())}))
-        judge.verdicts = ["trusted"] * 17 + ["refused"]
+        judge.verdicts = ["accept"] * 17 + ["reject"]
         assert spent.run(dyn, 100) is False
         assert max(seen) == 16
         assert dyn.nsteps == 10
@@ -232,7 +233,7 @@ class TestSpentBudget:
 
     def test_the_start_of_a_run_is_kept_if_nothing_was_trusted_since(self, spent, run):
         judge, dyn = Judge(spent), moving(copper(), spent)
-        judge.verdicts = ["trusted"] + ["doubtful"] * 30 + ["refused"]
+        judge.verdicts = ["accept"] + ["label"] * 30 + ["reject"]
         assert spent.run(dyn, 100) is False
         assert dyn.nsteps == 0
         np.testing.assert_array_equal(read(run / "last_trusted.traj").positions, copper().positions)
@@ -241,7 +242,7 @@ class TestSpentBudget:
         judge, atoms = Judge(spent), copper(by=0.1)
         atoms.calc = spent
         dyn = SciPyFminBFGS(atoms, logfile=None)
-        judge.verdicts = ["trusted"] * 2 + ["refused"]
+        judge.verdicts = ["accept"] * 2 + ["reject"]
         assert spent.run(dyn, 100, fmax=1e-9) is False
         np.testing.assert_array_equal(read(run / "last_trusted.traj").positions, atoms.positions)
         assert "calc.run" not in self.events[-1].reason
@@ -252,7 +253,7 @@ class TestSpentBudget:
             image.calc = spent.share()
         judge = Judge(images[1].calc)
         dyn = FIRE(NEB(images, method="improvedtangent"), logfile=None)
-        judge.verdicts = ["trusted"] * 3 + ["refused"]
+        judge.verdicts = ["accept"] * 3 + ["reject"]
         assert spent.run(dyn, 100, fmax=1e-9) is False
         kept = read(run / "last_trusted.traj", ":")
         for image, frame in zip(images, kept, strict=True):
@@ -265,10 +266,10 @@ class TestSeveralOnOneLearner:
         for image in images:
             image.calc = calc.share()
         dyn = FIRE(NEB(images, method="improvedtangent"), logfile=None)
-        guard = calc.attach(dyn)
+        guard = calc.guard(dyn)
         assert guard.is_trusted()
-        calc._trigger.round_done()
-        Judge(images[1].calc).verdicts = ["doubtful"]
+        calc._walker.trigger.round_done()
+        Judge(images[1].calc).verdicts = ["label"]
         images[1].get_forces()
         assert not guard.is_trusted()
 
@@ -278,7 +279,7 @@ class TestSeveralOnOneLearner:
             image.calc = calc.share()
         judge = Judge(images[1].calc)
         dyn = FIRE(NEB(images, method="improvedtangent"), logfile=None)
-        judge.verdicts = ["trusted"] * 3 + ["doubtful", "refused"]
+        judge.verdicts = ["accept"] * 3 + ["label", "reject"]
         calc.run(dyn, 6, fmax=1e-9)
         assert [image.info["rewinds"] for image in images] == [1, 1, 1]
         assert dyn.nsteps == 6
@@ -288,19 +289,19 @@ class TestSeveralOnOneLearner:
         a, b = calc.share(), calc.share()
         for each in (a, b):
             walk(copper(), each, 1)
-        a._trigger.round_done()
-        Judge(b).verdicts = ["doubtful"]
+        a._walker.trigger.round_done()
+        Judge(b).verdicts = ["label"]
         walk(copper(3), b, 1)
         Judge(a)
         walk(copper(4), a, 1)
-        assert len(b._trigger.doubtful) == 1
-        assert not a._trigger.doubtful
+        assert len(b._walker.trigger.doubtful) == 1
+        assert not a._walker.trigger.doubtful
 
     def test_a_round_of_one_cools_all_down(self, calc):
         a, b = calc.share(), calc.share()
-        a._trigger.round_done()
-        b._trigger.keep(copper(), "doubtful")
-        assert not b._trigger.is_due
+        a._walker.trigger.round_done()
+        b._walker.trigger.note(copper(), "label")
+        assert not b._walker.trigger.is_due(0)
 
     def test_calculators_within_others_are_found(self, calc):
         atoms = copper()

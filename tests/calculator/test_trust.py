@@ -1,6 +1,5 @@
 """Trust while a simulation runs: bounds, rounds at once, going back, stopping."""
 
-import json
 import os
 import signal
 import sys
@@ -12,13 +11,16 @@ from ase import units
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import FIRE
 
-from ase_bmdal import Convergence, GMNNCalculator, Trust
+from ase_bmdal import Convergence, GMNNCalculator, UncertaintyLimits
 from ase_bmdal.common.errors import SimulationStopped, UntrustedError
-from ase_bmdal.learner.events import Rewound, Round, SimulationEnded
+from ase_bmdal.run.events import Rewound, Round, SimulationEnded
+from ase_bmdal.run.history import History
+from ase_bmdal.uncertainty.limits import Judgement
 from tests.learner.runs import copper, learning, walk
 
-LOOSE = Trust(probability=0.8, force_tolerance=1e6)
+LOOSE = UncertaintyLimits(probability=0.8, force_tolerance=1e6)
 LONG = Convergence(rounds=50)
+REJECTED = Judgement("reject", "made up")
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def run(tmp_path):
 
 
 def rounds(run):
-    return [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
+    return [vars(event) for event in History.read(run).rounds]
 
 
 def moving(atoms, calc, **settings):
@@ -40,7 +42,7 @@ def moving(atoms, calc, **settings):
 
 def test_bounds_come_with_first_contact_and_are_kept(watch, run):
     atoms = copper()
-    with learning(watch.reference, run, trust=LOOSE) as calc:
+    with learning(watch.reference, run, uncertainty=LOOSE) as calc:
         walk(atoms, calc, 1)
         assert "forces_uncertainty" in calc.results
         walk(atoms, calc, 30)
@@ -53,7 +55,7 @@ def test_bounds_come_with_first_contact_and_are_kept(watch, run):
     atoms.calc = GMNNCalculator(run)
     atoms.get_potential_energy()
     np.testing.assert_allclose(atoms.calc.results["forces_uncertainty"], forces, rtol=1e-4)
-    again = learning(watch.reference, run, trust=LOOSE)
+    again = learning(watch.reference, run, uncertainty=LOOSE)
     atoms.calc = again
     atoms.get_forces()
     np.testing.assert_allclose(again.results["forces_uncertainty"], forces, rtol=1e-4)
@@ -64,21 +66,23 @@ def test_bounds_come_with_first_contact_and_are_kept(watch, run):
 
 
 def test_another_probability_takes_effect_on_restart(watch, run):
-    with learning(watch.reference, run, trust=LOOSE) as calc:
+    with learning(watch.reference, run, uncertainty=LOOSE) as calc:
         walk(copper(), calc, 15)
-        before = calc.learner.model.uncertainty
-    again = learning(watch.reference, run, trust=Trust(probability=0.5))
+        before = calc.learner.current.error_model
+    again = learning(watch.reference, run, uncertainty=UncertaintyLimits(probability=0.5))
     atoms = copper()
     atoms.calc = again
     atoms.get_forces()
-    after = again.learner.model.uncertainty
+    after = again.learner.current.error_model
     assert (before.probability, after.probability) == (0.8, 0.5)
     assert after.force_factor < before.force_factor
 
 
 def test_a_doubtful_frame_is_labelled_at_once(watch, run):
-    strict = Trust(probability=0.8, force_tolerance=1e-9, refuse=1e12, cool_down=3)
-    calc = learning(watch.reference, run, trust=strict, pool_size=6)
+    strict = UncertaintyLimits(
+        probability=0.8, force_tolerance=1e-9, refuse=1e12, cool_down=3, longest_cool_down=3
+    )
+    calc = learning(watch.reference, run, uncertainty=strict, pool_size=6)
     atoms = copper()
     walk(atoms, calc, 1)
     assert [line["new_labels"] for line in rounds(run)] == [4, 1]
@@ -88,14 +92,19 @@ def test_a_doubtful_frame_is_labelled_at_once(watch, run):
     assert (last["round"], last["new_labels"]) == (2, 3)
     assert "the force on atom" in last["reason"]
     assert "more than the tolerance of 1e-09 eV/Å" in last["reason"]
-    labelled = [row.atoms.positions for row in calc.learner._labels.of_round(2)]
+    labelled = [row.atoms.positions for row in calc.learner.dataset.of_round(2)]
     assert any(np.allclose(each, asked) for each in labelled)
     walk(atoms, calc, 3, seed=2)
     assert len(rounds(run)) == 3  # it cools down
 
 
 def test_a_frame_beyond_the_limit_gives_no_forces(watch, run):
-    calc = learning(watch.reference, run, trust=Trust(probability=0.8, force_tolerance=1e-9), max_rounds=1)
+    calc = learning(
+        watch.reference,
+        run,
+        uncertainty=UncertaintyLimits(probability=0.8, force_tolerance=1e-9),
+        max_rounds=1,
+    )
     atoms = copper()
     with pytest.raises(UntrustedError, match=r"atom \d may be wrong by .* more than the limit of 5e-09 eV/Å"):
         walk(atoms, calc, 30)
@@ -116,10 +125,10 @@ def test_atoms_that_nearly_touch_give_no_forces(watch, run):
 
 
 def test_without_trust_nothing_is_refused_and_nothing_is_known(watch, run):
-    calc = learning(watch.reference, run, trust=Trust(enabled=False), max_rounds=1)
+    calc = learning(watch.reference, run, uncertainty=UncertaintyLimits(enabled=False), max_rounds=1)
     atoms = copper()
     walk(atoms, calc, 10)
-    assert calc.learner.model.uncertainty is None
+    assert calc.learner.current.error_model is None
     assert "forces_uncertainty" not in calc.results
     atoms.positions[1] = atoms.positions[0] + [0, 0, 0.5]
     atoms.get_forces()
@@ -130,23 +139,23 @@ class Refusing:
 
     def __init__(self, calc, at):
         self.calls, self.at, self.versions = 0, at, set()
-        self.judge, self.learner = calc._trigger.judge, calc.learner
-        calc._trigger.judge = self
-        self.trigger = calc._trigger
+        self.judge, self.learner = calc._walker.judge, calc.learner
+        calc._walker.judge = self
 
-    def __call__(self, *arguments, **how):
+    def __call__(self, *prediction):
         self.calls += 1
-        if self.calls >= self.at and self.learner.version not in self.versions and len(self.versions) < 2:
-            self.versions.add(self.learner.version)
-            self.trigger.reason = "made up"
-            return "refused"
-        return self.judge(*arguments, **how)
+        if self.calls >= self.at and self.learner.generation not in self.versions and len(self.versions) < 2:
+            self.versions.add(self.learner.generation)
+            return REJECTED
+        return self.judge(*prediction)
 
 
 @pytest.mark.parametrize("kind", ["dynamics", "optimizer"])
 def test_a_run_goes_back_learns_and_goes_on(watch, run, kind):
     events = []
-    calc = learning(watch.reference, run, trust=LOOSE, convergence=LONG, on_event=events.append, pool_size=50)
+    calc = learning(
+        watch.reference, run, uncertainty=LOOSE, convergence=LONG, on_event=events.append, pool_size=50
+    )
     atoms = copper(by=0.2)
     dyn = moving(atoms, calc) if kind == "dynamics" else FIRE(atoms, logfile=None)
     atoms.calc = calc
@@ -172,11 +181,16 @@ def test_a_run_goes_back_learns_and_goes_on(watch, run, kind):
 
 def test_a_run_that_does_not_get_further_ends_with_an_error(watch, run):
     events = []
-    calc = learning(watch.reference, run, trust=Trust(max_rewinds=2), on_event=events.append, pool_size=50)
+    calc = learning(
+        watch.reference,
+        run,
+        uncertainty=UncertaintyLimits(max_rewinds=2),
+        on_event=events.append,
+        pool_size=50,
+    )
     dyn = moving(copper(), calc)
     dyn.run(3)
-    calc._trigger.judge = lambda *_, **__: "refused"
-    calc._trigger.reason = "made up"
+    calc._walker.judge = lambda *_: REJECTED
     with pytest.raises(UntrustedError, match="went back 2 times"):
         calc.run(dyn, 10)
     assert isinstance(events[-1], SimulationEnded)
@@ -189,16 +203,16 @@ def test_a_prediction_that_is_no_number_is_gone_back_from(watch, run):
     calc = learning(watch.reference, run, pool_size=50)
     dyn = moving(copper(), calc)
     dyn.run(3)
-    predict, broken = calc._moving.predict, []
+    predict, broken = calc._walker._evaluator.predict, []
 
-    def once(model, atoms, **how):
-        label, raw, pull = predict(model, atoms, **how)
-        if not broken:
-            broken.append(True)
-            label = replace(label, forces=np.full((4, 3), np.nan))
-        return label, raw, pull
+    def once(*structure, **how):
+        prediction = predict(*structure, **how)
+        if broken:
+            return prediction
+        broken.append(True)
+        return prediction._replace(label=replace(prediction.label, forces=np.full((4, 3), np.nan)))
 
-    calc._moving.predict = once
+    calc._walker._evaluator.predict = once
     calc.run(dyn, 5)
     assert dyn.nsteps == 8
     assert "is not a number" in rounds(run)[-1]["reason"]
@@ -208,23 +222,24 @@ def test_what_cannot_be_learned_is_not_tried(watch, run):
     calc = learning(watch.reference, run, max_rounds=0)
     dyn = moving(copper(), calc)
     dyn.run(3)
-    calc._trigger.judge = lambda *_, **__: "refused"
+    calc._walker.judge = lambda *_: REJECTED
     labels = watch.calls
     assert calc.run(dyn, 10) is False
     assert watch.calls == labels
 
 
 def test_a_script_with_its_own_loop_goes_back_too(watch, run):
-    calc = learning(watch.reference, run, trust=LOOSE, convergence=LONG, pool_size=50)
+    calc = learning(watch.reference, run, uncertainty=LOOSE, convergence=LONG, pool_size=50)
     dyn = moving(copper(), calc)
     dyn.run(1)
-    guard = calc.attach(dyn)
-    Refusing(calc, at=8)
-    for _ in range(4):
-        dyn.run(5)
-    assert guard.rewinds == 2
-    assert dyn.nsteps == 21
-    guard.release()
+    own = dyn.step
+    with calc.guard(dyn) as guard:
+        Refusing(calc, at=8)
+        for _ in range(4):
+            dyn.run(5)
+        assert guard.rewinds == 2
+        assert dyn.nsteps == 21
+    assert dyn.step == own
 
 
 def test_a_round_says_why(watch, run):
@@ -232,7 +247,7 @@ def test_a_round_says_why(watch, run):
     calc = learning(watch.reference, run, on_event=events.append)
     walk(copper(), calc, 6)
     assert [event.reason for event in events if isinstance(event, Round)] == [
-        "first contact",
+        "initial structures",
         "the pool is full",
     ]
 
@@ -245,7 +260,7 @@ def test_wall_time(watch, run):
         dyn.run(3)
     assert calc.run(dyn, 3) is False
     assert "is up" in events[-1].reason
-    with pytest.raises(ValueError, match="max_wall_time: expected seconds more than 0, got 0"):
+    with pytest.raises(ValueError, match=r"max_wall_time\s+Input should be greater than 0"):
         learning(watch.reference, run.with_name("other"), max_wall_time=0)
 
 
@@ -282,4 +297,4 @@ def test_sigterm_ends_a_run_in_order(watch, run):
     assert dyn.nsteps in (4, 5)
     assert signal.getsignal(signal.SIGTERM) is before
     assert "SIGTERM" in events[-1].reason
-    assert calc.learner.version > 0
+    assert calc.learner.generation > 0

@@ -17,7 +17,7 @@ from ase.io import write
 
 from ase_bmdal.common.errors import UntrustedError
 from ase_bmdal.labelling.record import LabelRecord
-from ase_bmdal.labelling.store import LabelStore
+from ase_bmdal.run.store import LabelStore
 from ase_bmdal.structures.labels import labels_of
 from tests.learner.runs import copper, labelled
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from ase.calculators.emt import EMT
 
-from ase_bmdal import FirstContact, Retraining, TrainingSettings
+from ase_bmdal import InitialData, Retraining, TrainingSettings
 from tests.learner.runs import TINY, copper, labelled
 
 LEARNING = {
     "architecture": TINY,
     "training": TrainingSettings(epochs=1, batch_size=32),
     "retraining": Retraining(epochs=1),
-    "first_contact": FirstContact(n_structures=10),
+    "initial_data": InitialData(n_structures=10),
     "batch_size": 3,
     "pool_size": 6,
     "executor": "in-process",

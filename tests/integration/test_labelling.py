@@ -17,7 +17,8 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
 from ase_bmdal.common.errors import LabellingError
-from ase_bmdal.labelling import Labeller, LabellingSettings, LabelStore
+from ase_bmdal.labelling import Labeller, LabellingSettings
+from ase_bmdal.run.store import LabelStore
 from tests.labelling.treacherous import (
     FAILURES,
     SOUND,
@@ -212,7 +213,8 @@ class TestScriptWithoutGuard:
             from ase.build import bulk
             from ase.calculators.emt import EMT
             from ase.io import read, write
-            from ase_bmdal.labelling import Labeller, LabelStore
+            from ase_bmdal.labelling import Labeller
+from ase_bmdal.run.store import LabelStore
 
             with Labeller(EMT, scratch="scratch", executor="mpi") as labeller:
                 write("all.xyz", [bulk("Cu", cubic=True) * (4, 4, 4)] * 20)
@@ -270,7 +272,8 @@ class TestScriptWithoutGuard:
 
 KILLED = """
     from pathlib import Path
-    from ase_bmdal.labelling import Labeller, LabelStore
+    from ase_bmdal.labelling import Labeller
+from ase_bmdal.run.store import LabelStore
     from tests.labelling.treacherous import Treacherous, copper
 
     structures = [copper(), copper("{action}", pids=str(Path("pids").absolute())), copper(), copper("hang")]
@@ -378,7 +381,8 @@ class TestStore:
             import os, random, signal, time
             import numpy as np
             from ase.build import bulk
-            from ase_bmdal.labelling import LabelRecord, LabelStore
+            from ase_bmdal.labelling import LabelRecord
+            from ase_bmdal.run.store import LabelStore
 
             atoms = bulk("Cu", cubic=True) * (3, 3, 3)
             random.seed(0)
@@ -427,7 +431,8 @@ class TestStore:
             import os, resource
             from ase.build import bulk
             from ase_bmdal.common.errors import StoreError
-            from ase_bmdal.labelling import LabelRecord, LabelStore
+            from ase_bmdal.labelling import LabelRecord
+            from ase_bmdal.run.store import LabelStore
             import numpy as np
 
             atoms = bulk("Cu", cubic=True) * (3, 3, 3)

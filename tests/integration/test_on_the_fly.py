@@ -19,9 +19,9 @@ from ase.mep import NEB
 from ase.optimize import BFGS
 from ase.optimize.basin import BasinHopping
 
-from ase_bmdal import FirstContact, GMNNCalculator, ModelSettings, OnTheFlyCalculator, Retraining
+from ase_bmdal import GMNNCalculator, InitialData, ModelSettings, OnTheFlyCalculator, Retraining
 from ase_bmdal.common.errors import BatchFailedError
-from ase_bmdal.labelling.store import LabelStore
+from ase_bmdal.run.store import LabelStore
 from tests.labelling.treacherous import Treacherous
 from tests.learner.runs import copper, learning
 
@@ -149,7 +149,7 @@ def test_a_bad_reference_is_explained(tmp_path, name):
     reference, action, message = BAD_REFERENCES[name]
     atoms = copper()
     atoms.info["do"] = action
-    settings = {"executor": "local", "label_timeout": 2, "first_contact": FirstContact(n_structures=2)}
+    settings = {"executor": "local", "label_timeout": 2, "initial_data": InitialData(n_structures=2)}
     with learning(reference, tmp_path / "run", **settings) as calc:
         atoms.calc = calc
         with pytest.raises(BatchFailedError, match=rf"all 2 [\s\S]*{message}"):
@@ -172,7 +172,7 @@ def test_water_learned_from_xtb(tmp_path):
         epochs=150,
         architecture=ModelSettings(hidden=(32, 32), n_gaussians=6, n_radial=3, cutoff=3.5),
         retraining=Retraining(epochs=100),
-        first_contact=FirstContact(n_structures=6),
+        initial_data=InitialData(n_structures=6),
     ) as calc:
         atoms.calc = calc
         warm(atoms)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ase_bmdal.common.files import TEMPORARY
-from ase_bmdal.labelling.store import LabelStore
+from ase_bmdal.run.store import LabelStore
 from tests.labelling.treacherous import alive, pids_in, wait_until
 
 pytestmark = pytest.mark.integration
@@ -34,7 +34,7 @@ SCRIPT = """
     tf.config.run_functions_eagerly(True)
     from ase.build import bulk
     from ase.calculators.emt import EMT
-    from ase_bmdal import FirstContact, ModelSettings, OnTheFlyCalculator, Retraining, Trust
+    from ase_bmdal import InitialData, ModelSettings, OnTheFlyCalculator, Retraining, UncertaintyLimits
 
     class Slow(EMT):
         def calculate(self, *args, **kwargs):
@@ -56,8 +56,8 @@ SCRIPT = """
     calc = OnTheFlyCalculator(
         reference, {folder!r} + "/run", batch_size=3, pool_size=6, max_labels={labels}, epochs={epochs},
         architecture=ModelSettings(hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5),
-        retraining=Retraining(epochs=2), first_contact=FirstContact(n_structures=4), trust=Trust(refuse=1e12),
-        on_event=note, {settings}
+        retraining=Retraining(epochs=2), initial_data=InitialData(n_structures=4),
+        uncertainty=UncertaintyLimits(refuse=1e12), on_event=note, {settings}
     )
     atoms = bulk("Cu", cubic=True)
     atoms.calc = calc
@@ -253,7 +253,7 @@ def no_large_files():
 def test_no_room_for_the_potential(tmp_path):
     write(
         tmp_path,
-        before="import ase_bmdal.learner.models as m, errno; m.save_model = lambda *a: "
+        before="import ase_bmdal.learner.training as m, errno; m.save_model = lambda *a: "
         "(_ for _ in ()).throw(OSError(errno.ENOSPC, 'No space left on device'))",
     )
     process = start(tmp_path)

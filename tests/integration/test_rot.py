@@ -7,11 +7,11 @@ import pytest
 from ase.calculators.emt import EMT
 from ase.cluster import Octahedron
 
-from ase_bmdal import ModelSettings, Promotion, Retraining, TrainingSettings, Trust
-from ase_bmdal.labelling.store import StoredLabel
-from ase_bmdal.learner.folder import RunFolder
-from ase_bmdal.learner.models import Models
+from ase_bmdal import ModelSettings, Promotion, Retraining, TrainingSettings, UncertaintyLimits
 from ase_bmdal.learner.settings import LearnerSettings
+from ase_bmdal.learner.training import Models
+from ase_bmdal.run.folder import RunFolder
+from ase_bmdal.run.store import Entry
 from ase_bmdal.structures.labels import Label
 
 pytestmark = pytest.mark.integration
@@ -22,7 +22,7 @@ SOUND = LearnerSettings(
     architecture=SMALL,
     training=TrainingSettings(epochs=60),
     retraining=Retraining(epochs=15, promotion=Promotion(n_structures=8)),
-    trust=Trust(enabled=False),
+    uncertainty=UncertaintyLimits(enabled=False),
 )
 FIRST_RECIPE = LearnerSettings(
     architecture=replace(SMALL, envelope="cosine", shared=0.0, input_spread=None),
@@ -35,8 +35,10 @@ FIRST_RECIPE = LearnerSettings(
         decay=0.3,
         decay_power=1.0,
     ),
-    retraining=Retraining(epochs=15, rate=1.0, growth=1e9, promotion=Promotion(margin=1e9, n_structures=1)),
-    trust=SOUND.trust,
+    retraining=Retraining(
+        epochs=15, rate=1.0, growth=1e9, promotion=Promotion(margin=1e9, stiffness_margin=1e9, n_structures=1)
+    ),
+    uncertainty=SOUND.uncertainty,
 )
 
 
@@ -54,7 +56,7 @@ def after_rounds(n, folder, settings):
     """The last potential; and the largest force error, eV/Å, on hotter clusters, of every fifth."""
     models = Models(RunFolder(folder), settings, None, lambda event: None)
     rows = [
-        StoredLabel(id=index, atoms=atoms, status="done", round=0, source="pool", prediction={})
+        Entry(id=index, atoms=atoms, status="done", round=0, source="pool", prediction={})
         for index, atoms in enumerate(clusters(FIRST + n * ADDED, 0.1, seed=0))
     ]
     hot, largest = clusters(50, 0.2, seed=1), []

@@ -9,7 +9,16 @@ from ase.build import bulk
 from ase.calculators.calculator import all_changes
 from ase.calculators.emt import EMT
 
-from ase_bmdal import FirstContact, LabellingSettings, ModelSettings, OnTheFlyCalculator, Retraining, Trust
+from ase_bmdal import (
+    InitialData,
+    LabellingSettings,
+    ModelSettings,
+    OnTheFlyCalculator,
+    Retraining,
+    UncertaintyLimits,
+)
+from ase_bmdal.learner.learner import Request
+from ase_bmdal.learner.pool import Frame
 
 TINY = ModelSettings(hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5)
 
@@ -49,12 +58,12 @@ class Watch:
 
 def learning(reference, directory, **settings):
     """A calculator that learns fast and badly: bounds of one epoch exceed every force, and are no ceiling."""
-    settings["trust"] = replace(settings.get("trust", Trust()), ceiling=1e9)
+    settings["uncertainty"] = replace(settings.get("uncertainty", UncertaintyLimits()), ceiling=1e9)
     defaults = {
         "architecture": TINY,
         "epochs": 1,
         "retraining": Retraining(epochs=1),
-        "first_contact": FirstContact(n_structures=4),
+        "initial_data": InitialData(n_structures=4),
         "batch_size": 3,
         "pool_size": 6,
         "executor": "in-process",
@@ -87,3 +96,10 @@ def walk(atoms, calc, steps, seed=0, by=0.02):
         energies.append(atoms.get_potential_energy())
         atoms.positions += by * rng.standard_normal(atoms.positions.shape)
     return energies
+
+
+def learn(calc, pool, required=()):
+    """A round, for frames that nobody simulated."""
+    for atoms in pool:
+        calc.learner.offer(Frame(atoms))
+    calc._loop.round(Request(required=[Frame(atoms) for atoms in required]), calc.learner.generation)

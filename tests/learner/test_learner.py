@@ -9,7 +9,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.io import Trajectory, read
 
-from ase_bmdal import Convergence, FirstContact, GMNNCalculator, OnTheFlyCalculator, Trust
+from ase_bmdal import Convergence, GMNNCalculator, InitialData, OnTheFlyCalculator, UncertaintyLimits
 from ase_bmdal.common.errors import (
     BatchFailedError,
     LabellingError,
@@ -17,20 +17,42 @@ from ase_bmdal.common.errors import (
     TrainingError,
     UnknownElementError,
 )
-from ase_bmdal.labelling.store import LabelStore
-from ase_bmdal.learner import models
-from ase_bmdal.learner.events import LearningEnded, Round
-from ase_bmdal.learner.learner import Learner
+from ase_bmdal.learner.learner import Learner, Request
+from ase_bmdal.learner.pool import Frame
 from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.report.run import read_run
+from ase_bmdal.run.events import LabelDone, LearningEnded, Round
+from ase_bmdal.run.folder import RunFolder
+from ase_bmdal.run.history import History
+from ase_bmdal.run.store import LabelStore
 from ase_bmdal.structures.labels import OURS
 from tests.builders import random_model
-from tests.learner.runs import copper, labelled, learning, walk
+from tests.learner.runs import copper, labelled, learn, learning, walk
 
 
 @pytest.fixture
 def run(tmp_path):
     return tmp_path / "run"
+
+
+class Interrupt:
+    """A listener that raises Ctrl-C when so many labels have come."""
+
+    left = 0
+
+    def after(self, times):
+        self.left = times
+
+    def __call__(self, event):
+        if isinstance(event, LabelDone) and self.left:
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+
+
+@pytest.fixture
+def interrupt():
+    return Interrupt()
 
 
 def rows(run, status=None):
@@ -42,7 +64,7 @@ def made_by_a_function():
 
 
 def log(run):
-    return [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
+    return [vars(event) for event in History.read(run).rounds]
 
 
 class TestFirstContact:
@@ -50,7 +72,7 @@ class TestFirstContact:
         atoms = copper()
         walk(atoms, learning(watch.reference, run), 1)
         stored = rows(run)
-        assert [row.source for row in stored] == ["first contact"] * 4
+        assert [row.source for row in stored] == ["initial structures"] * 4
         np.testing.assert_allclose(stored[0].atoms.positions, copper().positions)
         assert len({row.atoms.get_volume() for row in stored}) == 4
         assert all("stress" in row.atoms.calc.results for row in stored)
@@ -132,7 +154,7 @@ class TestFirstContact:
         atoms = copper()
         atoms.numbers[0] = 79
         walk(atoms, learning(watch.reference, run, initial=labelled(2)), 1)
-        assert [row.source for row in rows(run)] == ["initial"] * 2 + ["first contact"] * 4
+        assert [row.source for row in rows(run)] == ["initial"] * 2 + ["initial structures"] * 4
 
     def test_initial_labels_may_be_energies_only(self, watch, run):
         initial = [molecule("H2O") for _ in range(2)]
@@ -203,25 +225,25 @@ class TestFirstContact:
 
 class TestFirstBounds:
     def test_another_potential_predicts_every_second_first_label(self, watch, run):
-        calc = learning(watch.reference, run, trust=Trust(probability=0.8))
+        calc = learning(watch.reference, run, uncertainty=UncertaintyLimits(probability=0.8))
         walk(copper(), calc, 1)
         assert [bool(row.prediction) for row in rows(run)] == [False, True, False, True]
-        assert calc.learner.model.uncertainty.is_calibrated
-        assert calc.learner.tolerance > 0
+        assert calc.learner.current.error_model.is_calibrated
+        assert calc.learner.current.tolerance > 0
         assert log(run)[0]["force_mae"] is None  # no test of this potential
         assert read_run(run).predictions_before_training() is None
 
     def test_they_are_there_after_a_restart(self, watch, run):
-        with learning(watch.reference, run, trust=Trust(probability=0.8)) as calc:
+        with learning(watch.reference, run, uncertainty=UncertaintyLimits(probability=0.8)) as calc:
             walk(copper(), calc, 1)
-            before, tolerance = calc.learner.model.uncertainty, calc.learner.tolerance
-        with learning(watch.reference, run, trust=Trust(probability=0.8)) as calc:
+            before, tolerance = calc.learner.current.error_model, calc.learner.current.tolerance
+        with learning(watch.reference, run, uncertainty=UncertaintyLimits(probability=0.8)) as calc:
             walk(copper(), calc, 1)
-            assert calc.learner.model.uncertainty.force_factor == before.force_factor
-            assert calc.learner.tolerance == tolerance
+            assert calc.learner.current.error_model.force_factor == before.force_factor
+            assert calc.learner.current.tolerance == tolerance
 
     def test_nobody_asks_for_them_without_trust(self, watch, run):
-        walk(copper(), learning(watch.reference, run, trust=Trust(enabled=False)), 1)
+        walk(copper(), learning(watch.reference, run, uncertainty=UncertaintyLimits(enabled=False)), 1)
         assert not any(row.prediction for row in rows(run))
 
 
@@ -252,7 +274,7 @@ class TestGivenModel:
         atoms = copper()
         atoms.numbers[0] = 79
         walk(atoms, learning(watch.reference, run, model=model), 1)
-        assert [row.source for row in rows(run)] == ["first contact"] * 4
+        assert [row.source for row in rows(run)] == ["initial structures"] * 4
 
     def test_must_be_a_committee_for_qbc(self, watch, run, model):
         with pytest.raises(
@@ -273,7 +295,7 @@ class TestRounds:
         walk(copper(), calc, 6)
         assert [row.round for row in rows(run)] == [0] * 4 + [1] * 3
         assert all(row.prediction["forces"].shape == (4, 3) for row in rows(run) if row.round)
-        assert calc.learner.version == 2
+        assert calc.learner.generation == 2
 
     @pytest.mark.parametrize("selection", ["MAXDET + GP(LL)", "MAXDET + GP(RP)", "LCMD + FEAT(RP)"])
     def test_a_pool_of_copies_does_no_harm(self, watch, run, selection):
@@ -305,7 +327,7 @@ class TestRounds:
         calc = learning(watch.reference, run, batch_size=1)
         walk(copper(), calc, 1)
         watch.fail(2)
-        calc.learner.learn([copper(seed) for seed in range(1, 5)])
+        learn(calc, [], [copper(seed) for seed in range(1, 5)])
         assert [row.status for row in rows(run) if row.round == 1] == ["failed", "failed", "done"]
 
     def test_a_batch_that_fails_stops_it_and_is_not_tried_again(self, watch, run):
@@ -322,15 +344,15 @@ class TestRounds:
         assert {row.round for row in rows(run, "done")} == {0, 2}
 
     def test_small_rounds_that_fail_stop_it_when_a_batch_has_failed_in_a_row(self, watch, run):
-        calc = learning(watch.reference, run)
+        calc = learning(watch.reference, run, pool_interval=100)
         walk(copper(), calc, 1)
         watch.fail(2)
-        calc.learner.learn([], [copper(1), copper(2)])
-        calc.learner.learn([], [copper(3)])
+        learn(calc, [], [copper(1), copper(2)])
+        learn(calc, [], [copper(3)])
         watch.fail(1000)
-        calc.learner.learn([], [copper(4), copper(5)])
+        learn(calc, [], [copper(4), copper(5)])
         with pytest.raises(BatchFailedError, match=r"all 1 .* of round 4 failed"):
-            calc.learner.learn([], [copper(6)])
+            learn(calc, [], [copper(6)])
         statuses = [(row.round, row.status) for row in rows(run) if row.round]
         assert statuses == [(1, "failed"), (1, "failed"), (2, "done"), *[(3, "failed")] * 2, (4, "failed")]
         assert [line["new_labels"] for line in log(run)] == [4, 0, 1, 0]
@@ -340,17 +362,16 @@ class TestRounds:
         walk(copper(), calc, 1)
         nonsense = copper()
         nonsense.positions[1] = nonsense.positions[0] + 0.1
-        calc.learner.learn([nonsense, copper(1), copper(2), nonsense, copper(3)])
+        learn(calc, [nonsense, copper(1), copper(2), nonsense, copper(3)])
         assert rows(run, "failed") == []
         with pytest.raises(BatchFailedError, match=r"none of the 2 frames.*Cu0–Cu1"):
-            calc.learner.learn([nonsense, nonsense])
+            learn(calc, [nonsense, nonsense])
 
     def test_the_log_and_the_events_agree_with_the_store(self, watch, run):
         events = []
         calc = learning(watch.reference, run, on_event=events.append, max_rounds=2)
         walk(copper(), calc, 20)
-        reported = [event for event in events if isinstance(event, Round)]
-        assert [vars(event) for event in reported] == log(run)
+        assert [event for event in events if isinstance(event, Round)] == History.read(run).rounds
         assert [line["round"] for line in log(run)] == [0, 1, 2]
         assert [line["labels"] for line in log(run)] == [4, 7, 10]
         assert [line["pool"] for line in log(run)] == [0, 6, 6]
@@ -387,9 +408,9 @@ class TestTheEndOfLearning:
     def test_the_potential_is_fixed_then(self, watch, run):
         calc = learning(watch.reference, run, max_rounds=1)
         walk(copper(), calc, 6)
-        version, calls = calc.learner.version, watch.calls
+        version, calls = calc.learner.generation, watch.calls
         walk(copper(1), calc, 20)
-        assert (calc.learner.version, watch.calls) == (version, calls)
+        assert (calc.learner.generation, watch.calls) == (version, calls)
         gold = copper()
         gold.numbers[0] = 79
         with pytest.raises(
@@ -416,14 +437,13 @@ class TestRestart:
         assert watch.calls == calls + 3
         assert [line["round"] for line in log(run)] == [0, 1, 2]
 
-    def test_takes_up_what_an_interruption_left(self, watch, run, monkeypatch):
-        calc = learning(watch.reference, run)
+    def test_takes_up_what_an_interruption_left(self, watch, run, interrupt):
+        calc = learning(watch.reference, run, on_event=interrupt)
         walk(copper(), calc, 5)
-        interrupt_after(calc, 2)
+        interrupt.after(2)
         with pytest.raises(KeyboardInterrupt):
             walk(copper(1), calc, 1)
         assert [row.status for row in rows(run) if row.round == 1].count("pending") == 1
-        calc.learner._report = calc.learner._labels._report = lambda event: None
         calls = watch.calls
         walk(copper(2), calc, 1)  # the same calculator, as in a notebook
         assert watch.calls == calls + 1
@@ -431,9 +451,9 @@ class TestRestart:
         assert rows(run, "pending") == []
 
     @pytest.mark.parametrize("after", [1, 4])
-    def test_takes_up_an_interrupted_first_contact(self, watch, run, after):
-        calc = learning(watch.reference, run)
-        interrupt_after(calc, after)
+    def test_takes_up_an_interrupted_beginning(self, watch, run, after, interrupt):
+        calc = learning(watch.reference, run, on_event=interrupt)
+        interrupt.after(after)
         with pytest.raises(KeyboardInterrupt):
             walk(copper(), calc, 1)
         calc.close()
@@ -444,9 +464,9 @@ class TestRestart:
         assert watch.calls - calls == 4 - done
         assert [line["labels"] for line in log(run)] == [4]
 
-    def test_a_lower_budget_holds_for_what_was_begun(self, watch, run):
-        calc = learning(watch.reference, run)
-        interrupt_after(calc, 1)
+    def test_a_lower_budget_holds_for_what_was_begun(self, watch, run, interrupt):
+        calc = learning(watch.reference, run, on_event=interrupt)
+        interrupt.after(1)
         with pytest.raises(KeyboardInterrupt):
             walk(copper(), calc, 1)
         calc.close()
@@ -461,7 +481,7 @@ class TestRestart:
             raise TrainingError("diverged")
 
         with monkeypatch.context() as broken:
-            broken.setattr(models, "train", diverge)
+            broken.setattr(calc.learner, "train", diverge)
             for _ in range(3):
                 with pytest.raises(TrainingError):
                     walk(copper(1), calc, 1)
@@ -469,15 +489,6 @@ class TestRestart:
         walk(copper(1), calc, 1)
         assert len(rows(run)) == 7
         assert [line["labels"] for line in log(run)] == [4, 7]
-
-    def test_a_lost_line_of_the_log_comes_back(self, watch, run):
-        with learning(watch.reference, run) as calc:
-            walk(copper(), calc, 6)
-        complete = (run / "rounds.jsonl").read_text()
-        (run / "rounds.jsonl").write_text(complete.splitlines(keepends=True)[0])
-        with learning(watch.reference, run) as calc:
-            walk(copper(), calc, 1)
-        assert (run / "rounds.jsonl").read_text() == complete
 
     def test_a_lost_model_comes_back(self, watch, run):
         with learning(watch.reference, run) as calc:
@@ -494,11 +505,11 @@ class TestRestart:
     def test_other_settings_train_anew(self, watch, run, change):
         with learning(watch.reference, run) as calc:
             walk(copper(), calc, 6)
-            before = calc.learner.model
+            before = calc.learner.potential
         calls = watch.calls
         with learning(watch.reference, run, **change) as calc:
             walk(copper(), calc, 1)
-            model = calc.learner.model
+            model = calc.learner.potential
         assert watch.calls == calls
         assert len(model.members) == (3 if "selection" in change else 1)
         assert model.settings.cutoff == change.get("cutoff", 3.5)
@@ -518,18 +529,15 @@ class TestRestart:
         stored = (run / "settings.json").read_text()
         reference = EMT if what == "reference" else watch.reference
         initial = labelled(3) if what == "initial" else labelled(2)
-        with (
-            learning(reference, run, initial=initial) as calc,
-            pytest.raises(RunFolderError, match=f"^{what}: the run in .* was started with"),
-        ):
-            walk(copper(), calc, 1)
+        with pytest.raises(RunFolderError, match=f"^{what}: the run in .* was started with"):
+            learning(reference, run, initial=initial)
         assert (run / "settings.json").read_text() == stored
         assert len(rows(run, "done")) == 2
 
     def test_same_seed_same_run(self, watch, tmp_path):
         energies = {}
         for name, seed in [("a", 0), ("b", 0), ("c", 1)]:
-            settings = {"seed": seed, "max_rounds": 2, "trust": Trust(refuse=1e12)}
+            settings = {"seed": seed, "max_rounds": 2, "uncertainty": UncertaintyLimits(refuse=1e12)}
             with learning(watch.reference, tmp_path / name, **settings) as calc:
                 energies[name] = walk(copper(), calc, 20)
         assert energies["a"] == energies["b"] != energies["c"]
@@ -547,7 +555,7 @@ class TestClosed:
         walk(copper(1), calc, 20)
         assert watch.calls == 4
         with pytest.raises(LabellingError, match="the calculator is closed"):
-            calc.learner.learn([copper()])
+            learn(calc, [copper()])
         gold = copper()
         gold.numbers[0] = 79
         with pytest.raises(UnknownElementError, match="the calculator is closed"):
@@ -571,23 +579,11 @@ def test_selections_that_need_labels_are_refused(tmp_path):
         LearnerSettings(selection="MAXDIAG + AE(F)")
 
 
-def test_a_round_needs_a_potential(watch, run):
-    learner = Learner(watch.reference, run, LearnerSettings(), executor="in-process")
+def test_a_round_needs_a_potential(run):
     with pytest.raises(RuntimeError, match="prepare it first"):
-        learner.learn([copper()])
+        Learner(RunFolder(run), LearnerSettings()).ask(Request(required=[Frame(copper())]))
 
 
 def test_settings_of_first_contact(watch, run):
-    walk(copper(), learning(watch.reference, run, first_contact=FirstContact(n_structures=1)), 1)
+    walk(copper(), learning(watch.reference, run, initial_data=InitialData(n_structures=1)), 1)
     assert len(rows(run)) == 1
-
-
-def interrupt_after(calc, times):
-    left = [times]
-
-    def report(event):
-        left[0] -= 1
-        if not left[0]:
-            raise KeyboardInterrupt
-
-    calc.learner._labels._report = report

@@ -73,6 +73,14 @@ def test_a_hole_beside_a_label_or_a_frame_is_seen():
     assert objection_to(Springs(hole_at=frame.positions), Springs(), labels, [frame]).startswith("stiffness ")
 
 
+def test_a_stiffness_that_a_better_potential_may_have_is_no_worse():
+    """Young potentials are too soft where the structure is stiffest."""
+    labels = labelled(5)
+    stiffer = Springs(hole_at=labels[3].positions, depth=2.0)
+    assert objection_to(stiffer, Springs(), labels) is None
+    assert objection_to(stiffer, Springs(), labels, stiffness_margin=2.0).startswith("stiffness ")
+
+
 def test_forces_that_are_no_numbers_are_worse():
     assert objection_to(Springs(error=np.nan), Springs()).startswith("rmse nan ")
 

@@ -8,10 +8,10 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from ase_bmdal import load_model
 from ase_bmdal.common.errors import ModelError, UnknownElementError
+from ase_bmdal.potential.evaluator import Evaluator
 from ase_bmdal.potential.files import read_model, save_model
 from ase_bmdal.potential.gmnn import GMNN, Committee, atomic_invariants
 from ase_bmdal.potential.gradients import compiled_evaluate, compiled_step
-from ase_bmdal.potential.moving import MovingStructure
 from ase_bmdal.potential.network import InputScaling
 from ase_bmdal.potential.settings import ModelSettings
 from ase_bmdal.structures.batch import Geometry
@@ -128,7 +128,7 @@ def test_large_energies_cost_no_accuracy():
 
 @pytest.mark.parametrize("name", ["molecule", "skewed", "slab"])
 def test_a_moving_structure_gives_what_predict_gives(model, name):
-    moving, atoms = MovingStructure(skin=0.6), GEOMETRIES[name].copy()
+    moving, atoms = Evaluator(skin=0.6), GEOMETRIES[name].copy()
     for step in range(4):
         (label, *_), [expected] = moving.predict(model, atoms), model.predict([atoms])
         assert label.energy == pytest.approx(expected.energy, abs=1e-9)
@@ -143,7 +143,7 @@ def test_a_moving_structure_gives_what_predict_gives(model, name):
 
 
 def test_a_moving_structure_may_become_another_one(model):
-    moving = MovingStructure()
+    moving = Evaluator()
     for name in ("molecule", "crystal", "molecule", "slab"):
         [expected] = model.predict([GEOMETRIES[name]])
         label, *_ = moving.predict(model, GEOMETRIES[name])
@@ -152,7 +152,7 @@ def test_a_moving_structure_may_become_another_one(model):
 
 def test_shapes_are_traced_once_per_bucket():
     model = random_model([14], hidden=(5,), n_radial=1, cutoff=4.5)
-    moving, crystal = MovingStructure(skin=0.0), bulk("Si", cubic=True)
+    moving, crystal = Evaluator(skin=0.0), bulk("Si", cubic=True)
     seen, before = set(), compiled_step.cache_info().currsize
     for step in range(40):
         frame = rattled(crystal, seed=step, by=0.2)
@@ -182,7 +182,7 @@ def test_positions_must_be_numbers(model):
     with pytest.raises(ValueError, match=r"finite positions.*atom 2"):
         model.predict([atoms])
     with pytest.raises(ValueError, match="finite positions"):
-        MovingStructure().predict(model, atoms)
+        Evaluator().predict(model, atoms)
 
 
 def test_a_committee_predicts_the_mean():
@@ -192,7 +192,7 @@ def test_a_committee_predicts_the_mean():
     [label], [each] = committee.predict([atoms]), committee.predict_each([atoms])
     assert label.energy == pytest.approx(np.mean([m.predict([atoms])[0].energy for m in models]))
     np.testing.assert_allclose(label.stress, np.mean([one.stress for one in each], axis=0))
-    moving, *_ = MovingStructure().predict(committee, atoms)
+    moving, *_ = Evaluator().predict(committee, atoms)
     np.testing.assert_allclose(moving.forces, label.forces, atol=1e-10)
 
 

@@ -14,7 +14,7 @@ from ase.data import covalent_radii
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from ase_bmdal import load_model
-from ase_bmdal.potential.moving import MovingStructure
+from ase_bmdal.potential.evaluator import Evaluator
 from ase_bmdal.potential.repulsion import REACH, repulsion, repulsion_of, switch, zbl
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
 from ase_bmdal.potential.training import train
@@ -122,7 +122,7 @@ class TestAgainstNumpy:
     def test_a_moving_structure_gives_what_predict_gives(self, model):
         for name in ("molecule", "crystal", "wire"):
             [expected] = model.predict([STRUCTURES[name]])
-            label, *_ = MovingStructure().predict(model, STRUCTURES[name])
+            label, *_ = Evaluator().predict(model, STRUCTURES[name])
             assert label.energy == pytest.approx(expected.energy, rel=1e-12)
             np.testing.assert_allclose(label.forces, expected.forces, rtol=1e-9, atol=1e-9)
 

@@ -6,13 +6,10 @@ from ase import Atoms
 from ase.data import covalent_radii
 from ase.geometry import get_distances
 
-from ase_bmdal import load_model
 from ase_bmdal.features.inputs import input_features
 from ase_bmdal.kernels import GPPosterior
-from ase_bmdal.potential.files import save_model
+from ase_bmdal.potential.evaluator import Evaluator
 from ase_bmdal.potential.gmnn import Committee
-from ase_bmdal.potential.moving import MovingStructure
-from ase_bmdal.potential.uncertainty import Raw, Uncertainty
 from tests.builders import every_geometry, model_for, random_model, rattled
 
 GEOMETRIES = every_geometry()
@@ -32,8 +29,7 @@ def posterior(model):
 
 @pytest.mark.parametrize("name", ["molecule", "crystal", "skewed", "slab"])
 def test_of_an_atom_is_the_posterior_deviation_of_its_features(model, posterior, name):
-    trusted = model.with_uncertainty(Uncertainty(posterior.matrix))
-    label, raw, _ = MovingStructure().predict(trusted, GEOMETRIES[name])
+    label, raw, _ = Evaluator().predict(model, GEOMETRIES[name], posterior.matrix)
     features = input_features(model, [GEOMETRIES[name]])
     np.testing.assert_allclose(raw.atoms, np.sqrt(posterior.variance(features)), rtol=1e-8)
     whole = np.sqrt(posterior.variance(features.sum(axis=0)[None])[0])
@@ -43,7 +39,7 @@ def test_of_an_atom_is_the_posterior_deviation_of_its_features(model, posterior,
 
 
 def test_is_not_known_without_a_posterior(model):
-    _, raw, _ = MovingStructure().predict(model, GEOMETRIES["molecule"])
+    _, raw, _ = Evaluator().predict(model, GEOMETRIES["molecule"])
     assert np.isinf(raw.atoms).all()
     assert raw.energy == math.inf
 
@@ -51,7 +47,7 @@ def test_is_not_known_without_a_posterior(model):
 def test_of_a_committee_is_the_spread_of_its_forces():
     members = [random_model([14], seed=seed) for seed in range(3)]
     atoms = GEOMETRIES["crystal"]
-    _, raw, _ = MovingStructure().predict(Committee(members), atoms)
+    _, raw, _ = Evaluator().predict(Committee(members), atoms)
     each = [member.predict([atoms])[0] for member in members]
     forces = np.array([label.forces for label in each])
     expected = [
@@ -65,7 +61,7 @@ def test_of_a_committee_is_the_spread_of_its_forces():
 @pytest.mark.parametrize("name", list(GEOMETRIES))
 def test_the_closest_pair(model, name):
     atoms = GEOMETRIES[name]
-    _, raw, _ = MovingStructure().predict(model, atoms)
+    _, raw, _ = Evaluator().predict(model, atoms)
     images = atoms.copy()
     # Every image that could be closest: a box of three cells each way.
     shifts = [
@@ -88,58 +84,26 @@ def test_the_closest_pair(model, name):
 
 def test_atoms_without_neighbours_are_far_apart():
     lonely = Atoms("H")
-    _, raw, _ = MovingStructure().predict(model_for([lonely]), lonely)
+    _, raw, _ = Evaluator().predict(model_for([lonely]), lonely)
     assert raw.closest > 1
 
 
-def test_bounds():
-    raw = Raw(np.array([1.0, 2.0]), 3.0, 1.0)
-    known = Uncertainty(None, force_factor=2.0, energy_factor=0.5, probability=0.9)
-    np.testing.assert_array_equal(known.force_bounds(raw), [2.0, 4.0])
-    assert known.energy_bound(raw) == 1.5
-    faster = Uncertainty(None, force_factor=2.0, power=1.5)
-    np.testing.assert_allclose(faster.force_bounds(raw), [2.0, 2.0 * 2.0**1.5])
-    assert known.is_calibrated
-    assert not Uncertainty(None).is_calibrated
-
-
-@pytest.mark.parametrize("n_members", [1, 3])
-def test_is_kept_with_the_model(tmp_path, n_members):
-    members = [random_model([14], seed=seed, dtype="float32") for seed in range(n_members)]
-    model = members[0] if n_members == 1 else Committee(members)
-    matrix = np.random.default_rng(0).normal(size=(13, 594)).astype("float32") if n_members == 1 else None
-    save_model(tmp_path / "model.npz", model.with_uncertainty(Uncertainty(matrix, 2.0, math.inf, 0.9)))
-    again = load_model(tmp_path / "model.npz")
-    found = again.uncertainty
-    assert (found.force_factor, found.energy_factor, found.probability) == (2.0, math.inf, 0.9)
-    before, after = (
-        MovingStructure().predict(m, GEOMETRIES["crystal"])[1]
-        for m in (again, load_model(tmp_path / "model.npz"))
-    )
-    np.testing.assert_array_equal(before.atoms, after.atoms)
-    if matrix is not None:
-        np.testing.assert_array_equal(found.posterior, matrix)
-    save_model(tmp_path / "bare.npz", model)
-    assert load_model(tmp_path / "bare.npz").uncertainty is None
-
-
 @pytest.mark.parametrize("name", ["molecule", "skewed"])
-def test_the_pull_is_the_derivative_of_the_sum_of_uncertainties(model, posterior, name):
-    trusted, atoms = model.with_uncertainty(Uncertainty(posterior.matrix)), GEOMETRIES[name].copy()
-    moving = MovingStructure()
+def test_the_bias_is_the_derivative_of_the_sum_of_uncertainties(model, posterior, name):
+    evaluator, atoms = Evaluator(), GEOMETRIES[name].copy()
 
     def energy(structure):
-        return -moving.predict(trusted, structure).raw.atoms.sum()
+        return -evaluator.predict(model, structure, posterior.matrix).uncertainty.atoms.sum()
 
-    pull = moving.predict(trusted, atoms, pulled=True).pull
-    assert pull.energy == pytest.approx(energy(atoms), rel=1e-8)
+    bias = evaluator.predict(model, atoms, posterior.matrix, with_bias=True).bias_label
+    assert bias.energy == pytest.approx(energy(atoms), rel=1e-8)
     for atom, axis in [(0, 0), (1, 2), (len(atoms) - 1, 1)]:
         sides = []
         for sign in (1, -1):
             moved = atoms.copy()
             moved.positions[atom, axis] += sign * 1e-4
             sides.append(energy(moved))
-        assert pull.forces[atom, axis] == pytest.approx(-(sides[0] - sides[1]) / 2e-4, rel=1e-4, abs=1e-7)
+        assert bias.forces[atom, axis] == pytest.approx(-(sides[0] - sides[1]) / 2e-4, rel=1e-4, abs=1e-7)
     if atoms.pbc.all():
         sides = []
         for sign in (1, -1):
@@ -149,17 +113,17 @@ def test_the_pull_is_the_derivative_of_the_sum_of_uncertainties(model, posterior
             strained.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
             sides.append(energy(strained))
         slope = (sides[0] - sides[1]) / 2e-4 / atoms.get_volume()
-        assert pull.stress[5] == pytest.approx(slope, rel=1e-3, abs=1e-8)
+        assert bias.stress[5] == pytest.approx(slope, rel=1e-3, abs=1e-8)
     else:
-        assert pull.stress is None
+        assert bias.stress is None
 
 
-def test_asking_for_the_pull_changes_nothing_else(model, posterior):
-    trusted = model.with_uncertainty(Uncertainty(posterior.matrix))
+def test_asking_for_the_bias_changes_nothing_else(model, posterior):
     without, with_it = (
-        MovingStructure().predict(trusted, GEOMETRIES["crystal"], pulled=pulled) for pulled in (False, True)
+        Evaluator().predict(model, GEOMETRIES["crystal"], posterior.matrix, with_bias=with_bias)
+        for with_bias in (False, True)
     )
-    assert without.pull is None
+    assert without.bias_label is None
     np.testing.assert_allclose(without.label.forces, with_it.label.forces, atol=1e-10)
-    np.testing.assert_allclose(without.raw.atoms, with_it.raw.atoms, rtol=1e-10)
-    assert MovingStructure().predict(model, GEOMETRIES["crystal"], pulled=True).pull is None
+    np.testing.assert_allclose(without.uncertainty.atoms, with_it.uncertainty.atoms, rtol=1e-10)
+    assert Evaluator().predict(model, GEOMETRIES["crystal"], with_bias=True).bias_label is None

@@ -7,8 +7,8 @@ import numpy as np
 from ase.build import molecule
 
 from ase_bmdal.labelling.record import LabelRecord, failure
-from ase_bmdal.labelling.store import LabelStore
-from ase_bmdal.learner.events import Round
+from ase_bmdal.run.events import Round
+from ase_bmdal.run.store import LabelStore
 from tests.builders import rattled
 
 

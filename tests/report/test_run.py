@@ -4,8 +4,8 @@ import os
 import pytest
 
 from ase_bmdal.common.errors import RunFolderError, StoreError
-from ase_bmdal.labelling.store import LabelStore
 from ase_bmdal.report.run import read_run
+from ase_bmdal.run.store import LabelStore
 from tests.report.folders import made_up_run
 
 
@@ -15,7 +15,7 @@ def test_reads_a_run_without_a_trace(tmp_path):
     run = read_run(path)
     assert {file.name: file.read_bytes() for file in path.iterdir()} == before
     assert [len(run.of_status(status)) for status in ("done", "failed", "pending")] == [8, 1, 0]
-    assert [each["round"] for each in run.predicted_rounds] == [1, 2, 3]
+    assert [each.round for each in run.predicted_rounds] == [1, 2, 3]
 
 
 def test_predictions_before_training(tmp_path):
@@ -50,7 +50,7 @@ def test_refuses_what_is_no_run_folder_and_makes_none(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [("settings.json", RunFolderError), ("rounds.jsonl", RunFolderError), ("labels.db", StoreError)],
+    [("settings.json", RunFolderError), ("labels.db", StoreError)],
 )
 def test_names_the_broken_file(tmp_path, name, error):
     path = made_up_run(tmp_path / "run")

@@ -6,11 +6,11 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
-from ase_bmdal.structures.bare import bare_copy, plain_info
 from ase_bmdal.structures.buckets import bucket
 from ase_bmdal.structures.dialects import LabelKeys
 from ase_bmdal.structures.labels import Label, has_label, label_of, labels_of, summary
 from ase_bmdal.structures.same import changes
+from ase_bmdal.structures.structure_only import plain_info, structure_only
 
 
 def water(**results):
@@ -266,13 +266,13 @@ def test_a_bare_copy_has_what_a_label_depends_on_and_no_label():
     atoms = water(energy=1.0)
     atoms.set_initial_magnetic_moments([1, 0, 0])
     atoms.info |= {"charge": np.int64(1), "object": object(), "REF_energy": 3.0, 5: "key", "config_weight": 2}
-    copy = bare_copy(atoms)
+    copy = structure_only(atoms)
     assert copy.info == {"charge": 1}
     assert not has_label(copy)
     np.testing.assert_array_equal(copy.get_initial_magnetic_moments(), [1, 0, 0])
     assert "REF_energy" in plain_info(atoms)
     with pytest.raises(TypeError, match=r"expected an ase\.Atoms, got str"):
-        bare_copy("H2O")
+        structure_only("H2O")
 
 
 @pytest.mark.parametrize("bits", [0, 1, 3])

@@ -22,13 +22,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from ase_bmdal import Convergence, OnTheFlyCalculator
 from ase_bmdal.common.errors import BatchFailedError, UntrustedError
 from ase_bmdal.common.randomness import stream
-from ase_bmdal.labelling.store import LabelStore, StoredLabel
-from ase_bmdal.learner.folder import RunFolder
-from ase_bmdal.learner.models import Models
 from ase_bmdal.learner.settings import LearnerSettings
-from ase_bmdal.learner.trust import predictions
+from ase_bmdal.learner.training import Models
 from ase_bmdal.potential.files import read_model
 from ase_bmdal.potential.gmnn import Potential
+from ase_bmdal.run.folder import RunFolder
+from ase_bmdal.run.store import Entry, LabelStore
+from ase_bmdal.uncertainty.calibrate import predictions
 
 CHUNK = 200  # steps
 NEVER = Convergence(rounds=10**6)  # learning ends when the budget is spent
@@ -137,7 +137,7 @@ def replay(
     models.find()
     append(folder / "starts.jsonl", {"recipe": how.name + " from scratch" * scratch, "commit": commit()})
     logged = {line["round"] for line in run_folder.rounds()}
-    numbers, known, before = sorted({row.round for row in rows}), list[StoredLabel](), None
+    numbers, known, before = sorted({row.round for row in rows}), list[Entry](), None
     for number in [each for each in numbers if each % every == 0 and (last is None or each <= last)]:
         known += _predicted([row for row in rows if row.round <= number][len(known) :], before)
         path = run_folder.model_path(number)
@@ -152,7 +152,7 @@ def replay(
     run_folder.close()
 
 
-def _train(models: Models, known: Sequence[StoredLabel], number: int, final: bool) -> None:
+def _train(models: Models, known: Sequence[Entry], number: int, final: bool) -> None:
     """Train and keep a potential, with a report."""
     start = time.process_time()
     outcome = models.train(known, number, final=final)
@@ -161,7 +161,7 @@ def _train(models: Models, known: Sequence[StoredLabel], number: int, final: boo
     models.keep(number, report | told | {"commit": commit()})
 
 
-def _predicted(rows: Sequence[StoredLabel], model: Potential | None) -> list[StoredLabel]:
+def _predicted(rows: Sequence[Entry], model: Potential | None) -> list[Entry]:
     """Labels with what a potential says of them, if there is one."""
     found = predictions(model, [row.atoms for row in rows]) if model else [{} for _ in rows]
     return [replace(row, prediction=said) for row, said in zip(rows, found, strict=True)]

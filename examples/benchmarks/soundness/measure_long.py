@@ -15,8 +15,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import measures
 
 from ase_bmdal import load_model
-from ase_bmdal.labelling.store import LabelStore
-from ase_bmdal.learner.folder import model_path, read_rounds
+from ase_bmdal.run.folder import model_path, read_rounds
+from ase_bmdal.run.store import LabelStore
 
 
 def labels_of_run(folder: Path, up_to: int | None = None) -> list[Atoms]:

@@ -9,12 +9,12 @@ from ase import Atoms
 from curvature import Curvature
 from results import Record
 
-from ase_bmdal import Trust
-from ase_bmdal.acquisition.calibration import conformal_factor, coverage, ratios
+from ase_bmdal import UncertaintyLimits
 from ase_bmdal.common.deviation import Deviation
-from ase_bmdal.labelling.store import StoredLabel
-from ase_bmdal.learner.trust import fit_uncertainty, predictions
+from ase_bmdal.run.store import Entry
 from ase_bmdal.structures.labels import Label
+from ase_bmdal.uncertainty.calibrate import fit_uncertainty, predictions
+from ase_bmdal.uncertainty.conformal import conformal_factor, coverage, ratios
 
 PROBABILITY = 0.95
 TAIL = 0.01  # part of the errors that are the largest ones
@@ -86,10 +86,10 @@ def bounds(model: Any, train: Sequence[Atoms], held_out: Sequence[Atoms], tests:
         Structures by name.
     """
     rows = [
-        StoredLabel(id=k, atoms=atoms, status="done", round=0, source="initial", prediction={})
+        Entry(id=k, atoms=atoms, status="done", round=0, source="initial", prediction={})
         for k, atoms in enumerate(train)
     ]
-    uncertainty = fit_uncertainty(model, rows, Trust(probability=PROBABILITY))
+    uncertainty = fit_uncertainty(model, rows, UncertaintyLimits(probability=PROBABILITY))
     model = model.with_uncertainty(replace(uncertainty, force_factor=1.0))
     factor = conformal_factor(ratios(*_errors_and_bounds(model, held_out)), PROBABILITY)
     found = {name: _errors_and_bounds(model, structures) for name, structures in tests.items()}

@@ -193,7 +193,7 @@ def _kept(path: Path, notes: dict[str, Any]) -> tuple[Potential, float] | None:
     """A potential that was kept with these notes, and the seconds it was trained for."""
     if not path.exists():
         return None
-    model, found = read_model(path)
+    model, found, _ = read_model(path)
     return (model, found["seconds"]) if notes.items() <= found.items() else None
 
 

@@ -1,0 +1,81 @@
+"""Structures a run is given to begin with: what of them is a label, and what is not."""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from ase_bmdal.structures.dialects import LabelKeys
+from ase_bmdal.structures.labels import OURS, Label, has_label, label_of, refuse_levels, summary
+from ase_bmdal.structures.neighbours import check_geometry
+
+log = logging.getLogger(__name__)
+
+UNNAMED = "unknown"  # what ASE calls the calculator of a file that does not name it
+
+
+def prepared(structures: Sequence[Atoms], keys: LabelKeys, reference: Callable[[], Any]) -> list[Atoms]:
+    """Initial structures, each with the label it has, or with none; the log says how many have one.
+
+    Results of a potential of ours, or of a calculator that is known not to be the reference, are no labels.
+
+    Parameters
+    ----------
+    structures
+        Labelled or not.
+    keys
+        Names of the labels, where they are none of the known ones.
+    reference
+        What makes the reference calculator; only a class, or a `partial` of one, is known without being called.
+
+    Raises
+    ------
+    ValueError
+        If there are none, one has no neighbour list, or its label cannot be used; names its place.
+    """
+    given = list(structures)
+    if not given:
+        raise ValueError("initial: expected at least one structure, got none")
+    labels: list[Label | None] = []
+    others: dict[str, int] = {}
+    for index, atoms in enumerate(given):
+        try:
+            check_geometry(atoms)
+            other = _other_than(reference, atoms)
+            without = atoms if other is None else _without_results(atoms)
+            labels.append(label_of(without, keys) if has_label(without, keys) else None)
+        except ValueError as error:
+            raise ValueError(f"initial structure {index}: {error}") from None
+        if other is not None:
+            others[other] = others.get(other, 0) + 1
+    refuse_levels(labels, "initial structure")
+    known = [label for label in labels if label is not None]
+    log.info("initial structures: %s; %d to be labelled", summary(known), len(given) - len(known))
+    for name, number in others.items():
+        log.warning("initial structures: %d have results of %s, which are no labels", number, name)
+    return [
+        _without_results(atoms) if label is None else label.attach(atoms)
+        for atoms, label in zip(given, labels, strict=True)
+    ]
+
+
+def _other_than(reference: Callable[[], Any], atoms: Atoms) -> str | None:
+    """Name of the calculator whose results a structure has, if it is known not to be the reference."""
+    name = getattr(atoms.calc, "name", None)
+    if not isinstance(name, str) or name == UNNAMED:
+        return None
+    name = name.lower()
+    while isinstance(reference, partial):
+        reference = reference.func
+    if not (isinstance(reference, type) and issubclass(reference, BaseCalculator)):
+        return name if name in OURS else None
+    names = {each.__name__.lower() for each in reference.__mro__}
+    return None if name in names or isinstance(atoms.calc, reference) else name
+
+
+def _without_results(atoms: Atoms) -> Atoms:
+    copy: Atoms = atoms.copy()
+    return copy

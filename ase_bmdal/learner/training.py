@@ -1,0 +1,263 @@
+"""The potentials of a run: trained, kept on disk after every round, found again after a restart."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from ase import Atoms
+
+from ase_bmdal.common.randomness import stream
+from ase_bmdal.learner.initial_holdout import initial_holdout
+from ase_bmdal.learner.loading import read_potential, save_potential
+from ase_bmdal.learner.promotion import objection
+from ase_bmdal.learner.settings import LearnerSettings
+from ase_bmdal.potential.fit import Epoch
+from ase_bmdal.potential.gmnn import Potential
+from ase_bmdal.potential.training import train
+from ase_bmdal.run.events import EpochDone, Listener
+from ase_bmdal.run.folder import RunFolder, last_model
+from ase_bmdal.run.store import Entry
+from ase_bmdal.uncertainty.calibrate import automatic_tolerance, comparable, fit_error_model, predictions
+from ase_bmdal.uncertainty.error_model import ErrorModel
+
+log = logging.getLogger(__name__)
+
+Train = Callable[..., Potential]
+
+
+class Trained(NamedTuple):
+    """A potential and what is known of its errors; replaced as a whole.
+
+    Attributes
+    ----------
+    potential
+        Immutable.
+    error_model
+        Gives bounds on its errors; None if nobody asked for them.
+    tolerance
+        Bound on a force error beyond which a frame is to be labelled, eV/Å; None while there are no bounds.
+    generation
+        Grows with each potential of a process.
+    """
+
+    potential: Potential
+    error_model: ErrorModel | None
+    tolerance: float | None
+    generation: int
+
+
+class Training(NamedTuple):
+    """How the potential of a round came about, and what was wrong with the first that was trained; see `Round`."""
+
+    training: str
+    objection: str
+
+
+class PotentialHistory:
+    """The current potential and how it came about.
+
+    Parameters
+    ----------
+    folder
+        Where potentials are kept.
+    settings
+        How they are trained.
+    report
+        Called after each epoch.
+    train
+        Trains a potential; as `ase_bmdal.train`.
+
+    Attributes
+    ----------
+    current
+        The newest potential; None before there is one.
+    """
+
+    def __init__(
+        self, folder: RunFolder, settings: LearnerSettings, report: Listener, *, train: Train = train
+    ) -> None:
+        self._folder, self._settings, self._report, self._trains = folder, settings, report, train
+        self.current: Trained | None = None
+        self._notes: dict[str, Any] = {}
+
+    def begin(self, potential: Potential, error_model: ErrorModel | None) -> None:
+        """Begin with a potential that was trained elsewhere."""
+        self._replace(potential, error_model, ())
+
+    def find(self, entries: Sequence[Entry]) -> None:
+        """Take the newest potential of the folder, unless the settings ask for another kind.
+
+        Parameters
+        ----------
+        entries
+            Labels of the run.
+        """
+        path = last_model(self._folder.path)
+        if path is None:
+            return
+        potential, error_model, notes = read_potential(path)
+        wanted = (self._settings.architecture, self._settings.combination.n_models, self._settings.seed)
+        if (potential.settings, len(potential.members), notes["seed"]) != wanted:
+            log.info("the settings of the potential in %s have changed: it is trained anew", path)
+            return
+        self._notes = notes
+        self._replace(potential, error_model, entries)
+        if entries and not self._is_calibrated:
+            self.calibrate(entries)
+
+    def is_trained_on(self, entries: Sequence[Entry], *, final: bool) -> bool:
+        """Whether the current potential knows exactly these labels, and got its last training if it is due."""
+        known = self._notes.get("label_ids") == [entry.id for entry in entries]
+        return known and (not final or self._notes["final"] is True)
+
+    def train(
+        self, entries: Sequence[Entry], number: int, *, final: bool, frames: Sequence[Atoms] = ()
+    ) -> Training:
+        """Train on all labels, and take the new potential unless it is worse than the current one.
+
+        Parameters
+        ----------
+        entries
+            Labels, at least one.
+        number
+            Round.
+        final
+            Train from scratch; otherwise only if that is due.
+        frames
+            Of the simulation, to look for absurd forces beside the labels.
+
+        Raises
+        ------
+        TrainingError
+            If the loss is not a number, or the labels cannot be learned from.
+        """
+        before, n_scratch = self.current, self._notes.get("n_scratch", 0)
+        warm = (
+            before is not None and not final and len(entries) < self._settings.retraining.growth * n_scratch
+        )
+        found = self._train(entries, number, before.potential if before and warm else None)
+        first = wrong = self._objection(found, entries, frames, number)
+        if wrong and warm:
+            log.warning("round %d: the potential is worse than before (%s): from scratch", number, wrong)
+            warm, found = False, self._train(entries, number, None)
+            wrong = self._objection(found, entries, frames, number)
+        if wrong and before:
+            log.warning(
+                "round %d: the new potential is worse than before (%s): the old one stays", number, wrong
+            )
+            found = before.potential
+        self._notes = {
+            "label_ids": [entry.id for entry in entries],
+            "seed": self._settings.seed,
+            "final": final,
+            "n_scratch": n_scratch if warm else len(entries),
+        }
+        self._replace(found, self._fitted(found, entries), entries)
+        return Training("not promoted" if wrong else "warm" if warm else "from scratch", first or "")
+
+    def predict_held_out(self, entries: Sequence[Entry], number: int) -> dict[int, dict[str, Any]]:
+        """Predictions for some of the initial labels by a potential trained on the others, by number of the label.
+
+        Without them there would be no bounds until the first round, and the youngest potential is the least to be
+        trusted. It needs them before it is trained on all, from scratch.
+
+        Raises
+        ------
+        TrainingError
+            If the loss is not a number, or the labels cannot be learned from.
+        """
+        limits = self._settings.uncertainty
+        known, unseen = initial_holdout(entries, limits.recent)
+        if not unseen:
+            return {}
+        seed = int(stream(self._settings.seed, "rehearsal").integers(2**31))
+        potential = self._trained([entry.atoms for entry in known], number, seed)
+        error_model = fit_error_model(potential, known, limits)
+        found = predictions(potential, error_model, [entry.atoms for entry in unseen])
+        return {entry.id: prediction for entry, prediction in zip(unseen, found, strict=True)}
+
+    def calibrate(self, entries: Sequence[Entry]) -> None:
+        """Find out how far to trust the current potential, which is trained on these labels."""
+        if self.current is not None:
+            potential = self.current.potential
+            self._replace(potential, self._fitted(potential, entries), entries)
+
+    def keep(self, number: int) -> None:
+        """Write the current potential, with what it was trained on.
+
+        Raises
+        ------
+        RunFolderError
+            If it cannot be written.
+        """
+        if self.current is None:
+            raise RuntimeError("expected a potential to keep: train it first")
+        with self._folder.writing(self._folder.model_path(number)) as path:
+            notes = {"round": number, **self._notes}
+            save_potential(path, self.current.potential, self.current.error_model, notes)
+
+    @property
+    def _is_calibrated(self) -> bool:
+        """Whether the current potential has the error model that the settings ask for."""
+        found, limits = self.current.error_model if self.current else None, self._settings.uncertainty
+        return (found.probability if found else None) == (limits.probability if limits.enabled else None)
+
+    def _fitted(self, potential: Potential, entries: Sequence[Entry]) -> ErrorModel | None:
+        limits = self._settings.uncertainty
+        return fit_error_model(potential, entries, limits) if limits.enabled else None
+
+    def _replace(
+        self, potential: Potential, error_model: ErrorModel | None, entries: Sequence[Entry]
+    ) -> None:
+        generation = self.current.generation + 1 if self.current else 1
+        tolerance = self._tolerance(error_model, entries)
+        self.current = Trained(potential, error_model, tolerance, generation)
+
+    def _tolerance(self, error_model: ErrorModel | None, entries: Sequence[Entry]) -> float | None:
+        settings, limits = self._settings, self._settings.uncertainty
+        if error_model is None or not error_model.is_calibrated or not limits.enabled:
+            return None
+        known = comparable(entries, settings.combination.n_models)
+        own = automatic_tolerance(known, error_model, limits, settings.convergence.force_mae)
+        return limits.force_tolerance or own
+
+    def _objection(
+        self, found: Potential, entries: Sequence[Entry], frames: Sequence[Atoms], number: int
+    ) -> str | None:
+        """What is worse than in the current potential, on the labels both were trained on."""
+        if self.current is None:
+            return None
+        known = set(self._notes.get("label_ids", ()))
+        earlier = [entry.atoms for entry in entries if entry.id in known]
+        rng = stream(self._settings.seed, "promotion", number)
+        return objection(
+            found, self.current.potential, earlier, frames, self._settings.retraining.promotion, rng
+        )
+
+    def _train(self, entries: Sequence[Entry], number: int, start: Potential | None) -> Potential:
+        settings = self._settings
+        held_out = [entry.atoms for entry in entries if self._is_held_out(entry)]
+        rest = [entry.atoms for entry in entries if not self._is_held_out(entry)] or held_out
+        how = settings.retraining.shortened(settings.training, len(rest)) if start else settings.training
+        seed = int(stream(settings.seed, "training", number).integers(2**31))
+        valid = held_out if held_out is not rest else None
+        return self._trained(rest, number, seed, valid=valid, model=start, training=how)
+
+    def _trained(self, structures: Sequence[Atoms], number: int, seed: int, **how: Any) -> Potential:
+        settings = self._settings
+        given = {
+            "n_models": settings.combination.n_models,
+            "architecture": settings.architecture,
+            "training": settings.training,
+            "atomic_energies": settings.atomic_energies,
+            "name_outliers": False,
+            "on_epoch": lambda epoch: self._report_epoch(number, epoch),
+        }
+        return self._trains(structures, seed=seed, **(given | how))
+
+    def _is_held_out(self, entry: Entry) -> bool:
+        draw = stream(self._settings.seed, "held out", entry.id).random()
+        return bool(draw < self._settings.retraining.valid_fraction)
+
+    def _report_epoch(self, number: int, epoch: Epoch) -> None:
+        self._report(EpochDone(number, epoch.number, epoch.of, epoch.train_loss, epoch.valid_loss))

@@ -1,0 +1,390 @@
+"""Every structure that was chosen, with its label once it has one; the file outlives any crash.
+
+An ``ase.db`` database on SQLite, so that ``ase db`` and ``ase gui`` open it. One row per structure:
+
+==============  ============================================================================
+key-value pair  meaning
+==============  ============================================================================
+status          ``pending``, ``done`` or ``failed``
+round           round in which it was chosen
+source          where it comes from, such as ``pool``
+cause           why structures were labelled then, see `run.events.Cause`
+walker          name of the simulation it is a frame of; empty if that has none
+seconds         wall time of the reference calculation
+error_class     class of the exception, or ``Refused``, ``TimedOut``, ``Crashed``
+==============  ============================================================================
+
+The label is the row's energy (eV), forces (eV/Å) and stress (eV/Å³); ``data`` holds the error text, the
+scratch folder, ``info`` of the structure, and what the model predicted before it was trained on the label.
+"""
+
+import contextlib
+import json
+import math
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ase.db
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from ase_bmdal.common.errors import StoreError
+from ase_bmdal.common.files import write_atomically
+from ase_bmdal.labelling.record import LabelRecord
+from ase_bmdal.run.events import Cause
+from ase_bmdal.structures.structure_only import structure_only
+
+FORMAT = 1
+FORMAT_KEY = "ase_bmdal_labels"
+
+Prediction = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry:
+    """One row of the store.
+
+    Parameters
+    ----------
+    id
+        Number of the row, from 1 in the order of choice.
+    atoms
+        The structure, with the label in a `SinglePointCalculator` if there is one.
+    status
+        ``"pending"``, ``"done"`` or ``"failed"``.
+    round, source, cause, walker
+        When it was chosen, from where, why, and in which simulation.
+    prediction
+        What the model predicted before it was trained on the label; empty if there was no model.
+    seconds, error_class, error_text, scratch
+        As in `LabelRecord`; None while pending.
+    """
+
+    id: int
+    atoms: Atoms
+    status: str
+    round: int
+    source: str
+    prediction: dict[str, Any]
+    cause: Cause = Cause.UNKNOWN
+    walker: str = ""
+    seconds: float | None = None
+    error_class: str | None = None
+    error_text: str | None = None
+    scratch: str | None = None
+
+    @property
+    def is_test(self) -> bool:
+        """Whether the potential of the run predicted it before it was trained on it.
+
+        The first labels have predictions of another potential, which only the bounds are made of.
+        """
+        return self.status == "done" and self.source == "pool" and bool(self.prediction)
+
+
+class LabelStore:
+    """Structures and their labels in one file, written by one process.
+
+    Parameters
+    ----------
+    path
+        The file; made if it does not exist.
+
+    Raises
+    ------
+    StoreError
+        If the file is broken, or something else than a store of this version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path).absolute()
+        if not self.path.exists():
+            self._create()
+        self._check()
+
+    def add(
+        self,
+        structures: Sequence[Atoms],
+        *,
+        round: int,
+        source: str,
+        cause: Cause = Cause.UNKNOWN,
+        walkers: Sequence[str] | None = None,
+        predictions: Sequence[Prediction] | None = None,
+        records: Sequence[LabelRecord | None] | None = None,
+    ) -> list[int]:
+        """Add structures in one commit.
+
+        Parameters
+        ----------
+        structures
+            Structures to label.
+        round
+            Round in which they were chosen.
+        source
+            Where they come from.
+        cause
+            Why they are labelled.
+        walkers
+            Name of the simulation of each.
+        predictions
+            For each structure what the model says now: numbers and arrays by name, such as
+            ``energy`` eV and ``forces`` [n_atoms, 3] eV/Å.
+        records
+            Outcomes, for structures that are labelled already; None for others among them.
+
+        Returns
+        -------
+        list of int
+            Numbers of the rows.
+
+        Raises
+        ------
+        StoreError
+            If they cannot be written; the store is then unchanged.
+        """
+        _expect_one_each(structures, walkers=walkers, predictions=predictions, records=records)
+        ids = []
+        with self._database() as database:
+            for k, atoms in enumerate(structures):
+                pairs = {"status": "pending", "round": int(round), "source": source, "cause": cause.value}
+                pairs["walker"] = walkers[k] if walkers else ""
+                data = {"prediction": dict(predictions[k]) if predictions else {}}
+                record = records[k] if records else None
+                copy = structure_only(atoms, with_weights=record is not None)
+                ids.append(_write(database, copy, pairs, data, record=record))
+        return ids
+
+    def finish(self, id: int, record: LabelRecord) -> None:
+        """Store the outcome of one calculation; as `finish_all`."""
+        self.finish_all({id: record})
+
+    def finish_all(self, records: Mapping[int, LabelRecord]) -> None:
+        """Store the outcomes of calculations in one commit.
+
+        Parameters
+        ----------
+        records
+            By number of the row.
+
+        Raises
+        ------
+        StoreError
+            If they cannot be written, as on a full disk; all that was stored before is still there.
+        """
+        with self._database() as database:
+            for id, record in records.items():
+                row = self._row(database, id)
+                _write(database, _atoms(row), row.key_value_pairs, dict(row.data), record=record, id=id)
+
+    def record_predictions(self, predictions: Mapping[int, Prediction]) -> None:
+        """Note what a model that was not trained on them says of some structures, in one commit.
+
+        Parameters
+        ----------
+        predictions
+            By number of the row; as in `add`.
+
+        Raises
+        ------
+        StoreError
+            If they cannot be written; the store is then unchanged.
+        """
+        with self._database() as database:
+            for id, prediction in predictions.items():
+                row = self._row(database, id)
+                data = dict(row.data) | {"prediction": dict(prediction)}
+                _write(database, _atoms(row), row.key_value_pairs, data, record=None, id=id)
+
+    def pending(self) -> list[tuple[int, Atoms]]:
+        """Structures without an outcome, with their numbers."""
+        return [(row.id, row.atoms) for row in self.rows("pending")]
+
+    def labelled(self) -> list[Atoms]:
+        """Structures with labels.
+
+        Returns
+        -------
+        list of Atoms
+            With a `SinglePointCalculator`, and ``label_id`` and ``round`` in ``info``.
+        """
+        labelled = []
+        for row in self.rows("done"):
+            row.atoms.info |= {"label_id": row.id, "round": row.round}
+            labelled.append(row.atoms)
+        return labelled
+
+    def failed(self) -> list[Entry]:
+        """Structures whose calculation failed."""
+        return self.rows("failed")
+
+    def rows(self, status: str | None = None) -> list[Entry]:
+        """All rows, or those of one status, in the order in which they were added.
+
+        Parameters
+        ----------
+        status
+            ``"pending"``, ``"done"``, ``"failed"``; None for all.
+
+        Returns
+        -------
+        list of Entry
+            The rows.
+        """
+        selection = {} if status is None else {"status": status}
+        with self._database() as database:
+            return [_stored(row) for row in database.select(sort="id", **selection)]
+
+    def read(self, ids: Sequence[int]) -> list[Entry]:
+        """Some rows, as they are in the file.
+
+        Parameters
+        ----------
+        ids
+            Numbers of the rows.
+
+        Raises
+        ------
+        StoreError
+            If there is no such row.
+        """
+        with self._database() as database:
+            return [_stored(self._row(database, id)) for id in ids]
+
+    def close(self) -> None:
+        """Nothing is left open between two calls; here for symmetry with files."""
+
+    def _create(self) -> None:
+        # ase.db makes its tables one by one; done elsewhere, so that a kill leaves no half of them.
+        with tempfile.TemporaryDirectory() as folder, self._errors():
+            template = Path(folder) / "empty.db"
+            with self._database(template) as database:
+                database.metadata = {FORMAT_KEY: FORMAT}
+                for table in ("species", "keys", "text_key_values", "number_key_values"):
+                    # Or each change of a row reads all of them.
+                    database.connection.execute(f"CREATE INDEX {table}_of_row ON {table}(id)")
+            write_atomically(self.path, template.read_bytes())
+
+    def _check(self) -> None:
+        # Not through ase.db, which makes its tables in whatever file it opens.
+        with (
+            self._errors(),
+            contextlib.closing(sqlite3.connect(f"{self.path.as_uri()}?mode=rw", uri=True)) as db,
+        ):
+            (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            found = _format_of(db) if verdict == "ok" else None
+        if verdict != "ok":
+            raise StoreError(f"{self.path} is damaged: {verdict}")
+        if found != FORMAT:
+            what = "no label store" if found is None else f"a label store of format {found}"
+            raise StoreError(f"{self.path} is {what}, expected format {FORMAT} of ase_bmdal")
+
+    def _row(self, database: Any, id: int) -> Any:
+        try:
+            return database.get(id=id)
+        except KeyError:
+            raise StoreError(f"{self.path} has no row {id}") from None
+
+    @contextlib.contextmanager
+    def _database(self, path: Path | None = None) -> Iterator[Any]:
+        """One transaction on one connection."""
+        # No lock file: it would stay behind a killed process. Serial: not collective over an MPI job.
+        database = ase.db.connect(path or self.path, type="db", use_lock_file=False, serial=True)
+        with self._errors():
+            try:
+                with database:
+                    database.change_count = math.nan  # or ASE commits halfway, every 5000 rows
+                    database._initialize(database.connection)
+                    yield database
+            finally:
+                if database.connection is not None:  # left open by ASE when a commit fails
+                    database.connection.close()
+                    database.connection = None
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{self.path}: {error}") from error
+
+
+def _format_of(connection: sqlite3.Connection) -> int | None:
+    try:
+        row = connection.execute("SELECT value FROM information WHERE name='metadata'").fetchone()
+        found: int | None = json.loads(row[0]).get(FORMAT_KEY) if row else None
+    except (sqlite3.OperationalError, ValueError, AttributeError):
+        return None
+    return found
+
+
+def _expect_one_each(structures: Sequence[Atoms], **others: Sequence[Any] | None) -> None:
+    for name, values in others.items():
+        if values is not None and len(values) != len(structures):
+            raise ValueError(
+                f"{name}: expected one for each of {len(structures)} structures, got {len(values)}"
+            )
+
+
+def _write(
+    database: Any,
+    atoms: Atoms,
+    pairs: dict[str, Any],
+    data: dict[str, Any],
+    *,
+    record: LabelRecord | None,
+    id: int | None = None,
+) -> int:
+    data = data | {"info": dict(atoms.info)}
+    moments = atoms.arrays.get("initial_magmoms")
+    if moments is not None and moments.ndim == 2:  # ase.db cannot read back moments that are vectors
+        data["vector_moments"] = moments.copy()
+        del atoms.arrays["initial_magmoms"]
+    if record is not None:
+        pairs = pairs | {
+            "status": record.status,
+            "seconds": float(record.seconds),
+            "error_class": record.error_class,
+        }
+        data = data | {"error_text": record.error_text, "scratch": record.scratch}
+        if record.status == "done":
+            atoms.calc = _label(atoms, record)
+    return int(database.write(atoms, key_value_pairs=pairs, data=data, id=id))
+
+
+def _label(atoms: Atoms, record: LabelRecord) -> SinglePointCalculator:
+    arrays = {"forces": record.forces, "stress": record.stress}
+    given = {name: np.asarray(value, np.float64) for name, value in arrays.items() if value is not None}
+    return SinglePointCalculator(atoms, energy=record.energy, **given)
+
+
+def _atoms(row: Any) -> Atoms:
+    atoms = row.toatoms()
+    atoms.info = dict(row.data["info"])
+    if "vector_moments" in row.data:
+        results = dict(atoms.calc.results) if atoms.calc else {}
+        atoms.set_initial_magnetic_moments(row.data["vector_moments"])
+        atoms.calc = SinglePointCalculator(atoms, **results) if results else None
+    return atoms
+
+
+def _stored(row: Any) -> Entry:
+    return Entry(
+        id=row.id,
+        atoms=_atoms(row),
+        status=row.status,
+        round=row.round,
+        source=row.source,
+        prediction=dict(row.data["prediction"]),
+        cause=Cause(row.get("cause", Cause.UNKNOWN)),
+        walker=row.get("walker", ""),
+        seconds=row.get("seconds"),
+        error_class=row.get("error_class"),
+        error_text=row.data.get("error_text"),
+        scratch=row.data.get("scratch"),
+    )

@@ -1,0 +1,215 @@
+"""What the labels of a run say of the errors to come: the error model of a potential, and its tolerance."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from ase_bmdal.common.randomness import stream
+from ase_bmdal.features.inputs import second_moments
+from ase_bmdal.kernels.principal import principal_posterior
+from ase_bmdal.potential.evaluator import Evaluator, Prediction
+from ase_bmdal.potential.gmnn import GMNN, Potential
+from ase_bmdal.run.store import Entry
+from ase_bmdal.uncertainty.conformal import adapted_factor, conformal_factor, coverage, ratios
+from ase_bmdal.uncertainty.error_model import ErrorModel
+from ase_bmdal.uncertainty.limits import UncertaintyLimits
+
+DEVIATION_OF = "inputs"  # of the network: what the deviation of a single network is that of
+
+
+def predictions(
+    potential: Potential, error_model: ErrorModel | None, structures: Sequence[Atoms]
+) -> list[dict[str, Any]]:
+    """What a potential says of structures, with its uncertainty and bounds, as the label store keeps it."""
+    evaluator = Evaluator(varied=len(set(map(len, structures))) > 1)
+    posterior = error_model.posterior if error_model else None
+    found = [evaluator.predict(potential, atoms, posterior) for atoms in structures]
+    kind = {"n_models": len(potential.members), "raw": DEVIATION_OF}
+    return [as_data(each, error_model) | kind for each in found]
+
+
+def as_data(prediction: Prediction, error_model: ErrorModel | None) -> dict[str, Any]:
+    """A prediction as the label store keeps it, with its uncertainty and, if they are known, its bounds."""
+    data, uncertainty = prediction.label.values, prediction.uncertainty
+    if np.isfinite(uncertainty.energy):
+        data |= {"raw_forces": uncertainty.atoms, "raw_energy": uncertainty.energy}
+    bounds = error_model.bounds(uncertainty) if error_model else None
+    return data | {"forces_uncertainty": bounds.forces} if bounds else data
+
+
+def comparable(entries: Sequence[Entry], n_models: int) -> list[Entry]:
+    """Labels whose uncertainty, if any, is of the same kind: others have other units."""
+
+    def is_same(prediction: Mapping[str, Any]) -> bool:
+        if "raw_forces" not in prediction:
+            return True
+        return prediction.get("n_models", n_models) == n_models and (
+            n_models > 1 or prediction.get("raw") == DEVIATION_OF
+        )
+
+    return [entry for entry in entries if is_same(entry.prediction)]
+
+
+def fit_error_model(potential: Potential, entries: Sequence[Entry], limits: UncertaintyLimits) -> ErrorModel:
+    """Posterior of the labels a potential was trained on, and factors from the errors before training on them.
+
+    Parameters
+    ----------
+    potential
+        Trained on all of the labels.
+    entries
+        Labels, oldest first.
+    limits
+        ``probability``, ``power``, ``recent`` and ``adaptation`` are used.
+    """
+    posterior, power = None, 1.0
+    if isinstance(potential, GMNN):
+        moments = second_moments(potential, [entry.atoms for entry in entries])
+        matrix = principal_posterior(*moments, stream(0, "posterior"))
+        posterior, power = matrix.astype(potential.settings.dtype), limits.power
+    known = comparable(entries, len(potential.members))
+    energies = [
+        ratios(_energy_error(entry), entry.prediction["raw_energy"])
+        for entry in _recent(known, limits.recent)
+    ]
+    return ErrorModel(
+        posterior,
+        calibrated(known, limits, power)[0],
+        conformal_factor(energies, limits.probability),
+        limits.probability,
+        power,
+    )
+
+
+def calibrated(
+    entries: Sequence[Entry], limits: UncertaintyLimits, power: float = 1.0
+) -> tuple[float, dict[int, float]]:
+    """Factor of the bounds on the errors to come, and how bounds of that probability did so far.
+
+    The initial structures are perturbed more than any simulation does: they count until there are ten others.
+
+    Parameters
+    ----------
+    entries
+        Labels, oldest first.
+    limits
+        ``probability``, ``recent`` and ``adaptation`` are used.
+    power
+        Of the deviation that bounds grow with.
+
+    Returns
+    -------
+    tuple
+        The factor, infinite if there are too few errors; and by round the part of the atoms whose force error was
+        within the bound that the rounds before it gave.
+    """
+    probability, recent = limits.probability, limits.recent
+    factor, covered = np.inf, dict[int, float]()
+    before: list[Entry] = []
+    for number, of_round in _predicted(entries).items():
+        found = _force_ratios(of_round, power)
+        if np.isfinite(factor):
+            covered[number] = coverage(found, factor)
+        before += of_round
+        own = _recent([entry for entry in before if entry.is_test], recent)
+        enough = len(own) >= recent // 2 and np.isfinite(
+            conformal_factor(_force_ratios(own, power), probability)
+        )
+        used = own if enough else _recent(before, recent)
+        factor = adapted_factor(
+            _force_ratios(used, power), probability, covered.values(), len(used), adaptation=limits.adaptation
+        )
+    return factor, covered
+
+
+def automatic_tolerance(
+    entries: Sequence[Entry], error_model: ErrorModel, limits: UncertaintyLimits, small_error: float
+) -> float | None:
+    """Twice the largest bound on the labels of the last round, as it was before training on them, eV/Å.
+
+    For the initial structures the median counts: the most perturbed may be one that no simulation visits. It is not
+    more than the largest force in those labels: a potential that may be wrong by that knows nothing, however usual its
+    ignorance.
+
+    A simulation that heats up or leaves a minimum meets a little more than it knows at every step, which is what the
+    pool is for. What is twice as unknown as the most unusual frame of the last round cannot wait for it.
+
+    Parameters
+    ----------
+    entries
+        Labels.
+    error_model
+        The present one.
+    limits
+        How large it may be; twice is `UncertaintyLimits.novel`.
+    small_error
+        Mean error that is small enough, eV/Å; a tolerance is at least some times that.
+    """
+    by_round = _predicted(entries)
+    if not by_round or not error_model.is_calibrated:
+        return None
+    last = by_round[max(by_round)]
+    each = [
+        error_model.force_factor * float(np.max(entry.prediction["raw_forces"])) ** error_model.power
+        for entry in last
+    ]
+    largest = max(each) if last[0].is_test else float(np.median(each))
+    strongest = max(np.linalg.norm(entry.atoms.get_forces(), axis=1).max() for entry in last)
+    return float(max(min(limits.novel * largest, limits.ceiling * strongest), limits.floor * small_error))
+
+
+def observed_coverage(entries: Sequence[Entry]) -> float | None:
+    """Part of the atoms whose force error was within the bound that was given before; None if none was."""
+    known = [
+        entry for entry in entries if entry.status == "done" and "forces_uncertainty" in entry.prediction
+    ]
+    if not known:
+        return None
+    errors = np.concatenate([force_errors(entry) for entry in known])
+    return coverage(errors, np.concatenate([entry.prediction["forces_uncertainty"] for entry in known]))
+
+
+def largest_bound(entries: Sequence[Entry]) -> float | None:
+    """Largest bound on a force error that was given for these labels before training on them, eV/Å."""
+    known = [
+        np.max(entry.prediction["forces_uncertainty"])
+        for entry in entries
+        if "forces_uncertainty" in entry.prediction
+    ]
+    return float(max(known)) if known else None
+
+
+def force_errors(entry: Entry) -> NDArray[np.float64]:
+    """Norm of the force error of each atom before training, eV/Å, [n_atoms]."""
+    found: NDArray[np.float64] = np.linalg.norm(
+        np.asarray(entry.prediction["forces"]) - entry.atoms.get_forces(), axis=1
+    )
+    return found
+
+
+def _recent(entries: Sequence[Entry], n: int) -> list[Entry]:
+    """Labels that hold an uncertainty, of the last two rounds, `n` at least."""
+    by_round = _predicted(entries)
+    n_last = sum(len(by_round[number]) for number in list(by_round)[-2:])
+    return [entry for of_round in by_round.values() for entry in of_round][-max(n, n_last) :]
+
+
+def _force_ratios(entries: Sequence[Entry], power: float) -> NDArray[np.float64]:
+    found = [
+        ratios(force_errors(entry), np.asarray(entry.prediction["raw_forces"]) ** power) for entry in entries
+    ]
+    return np.concatenate(found) if found else np.empty(0)
+
+
+def _predicted(entries: Sequence[Entry]) -> dict[int, list[Entry]]:
+    """Entries that hold an uncertainty, by round, oldest first."""
+    known = [entry for entry in entries if "raw_forces" in entry.prediction]
+    numbers = sorted({entry.round for entry in known})
+    return {number: [entry for entry in known if entry.round == number] for number in numbers}
+
+
+def _energy_error(entry: Entry) -> float:
+    return abs(float(entry.prediction["energy"] - entry.atoms.get_potential_energy()))

@@ -1,0 +1,1 @@
+"""One simulation: its predictions, what it doubts, and how it goes back."""

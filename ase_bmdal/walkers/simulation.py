@@ -1,0 +1,105 @@
+"""A guarded simulation from its start to its end: it goes back where it leaves known ground, and ends in good order."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ase_bmdal.common.errors import SimulationStopped, UntrustedError
+from ase_bmdal.run.dataset import errors_before_training
+from ase_bmdal.run.events import Cause, Rewound, SimulationEnded
+from ase_bmdal.uncertainty.calibrate import observed_coverage
+from ase_bmdal.walkers.guard import Guard, guard
+from ase_bmdal.walkers.stop import explained
+from ase_bmdal.walkers.walker import Walker
+
+
+def guarded(dyn: Any, walkers: Sequence[Walker]) -> Guard:
+    """Undo steps of a simulation that leave known ground, until the guard that is returned is released.
+
+    Parameters
+    ----------
+    dyn
+        ASE dynamics or optimizer.
+    walkers
+        Those of its images, at least one, which learn together.
+    """
+    loop = walkers[0].loop
+    held = guard(
+        dyn,
+        recover=lambda error: _recover(error, walkers),
+        is_trusted=lambda: all(walker.verdict == "accept" for walker in walkers),
+        surface=lambda: loop.learner.generation,
+        report=lambda *how: loop.report(Rewound(*how)),
+        max_rewinds=loop.learner.settings.uncertainty.max_rewinds,
+    )
+    for walker in walkers:
+        walker.guards.add(held)
+    return held
+
+
+def run(dyn: Any, walkers: Sequence[Walker], steps: int, **how: Any) -> bool:
+    """Run a simulation or a relaxation under guard; see `OnTheFlyCalculator.run`.
+
+    Raises
+    ------
+    UntrustedError
+        If going back did not help; says what was tried.
+    KeyboardInterrupt
+        If Ctrl-C came; shown as a sentence that says what is kept and how to go on.
+    """
+    loop, held = walkers[0].loop, guarded(dyn, walkers)
+    reason = "all steps are done"
+    try:
+        with walkers[0].deadline.catching_sigterm(loop.stop):
+            return held.run(steps, **how)
+    except SimulationStopped as stop:
+        reason = str(stop)
+        return False
+    except KeyboardInterrupt:
+        reason = "interrupted"
+        raise explained(
+            f"Interrupted after step {dyn.nsteps}: all labels and the newest potential are kept in "
+            f"{loop.learner.directory}, and the same script or command goes on from there."
+        ) from None
+    except UntrustedError as error:
+        reason = f"stopped after step {dyn.nsteps}: {error}{_set_back(held, walkers[0])}"
+        if loop.learner.can_learn:
+            raise
+        return False
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        held.release()
+        loop.report(_end(reason, held, walkers[0]))
+
+
+def _recover(error: UntrustedError, walkers: Sequence[Walker]) -> None:
+    """Learn from the frames on the way to one that is rejected."""
+    learner = walkers[0].loop.learner
+    if not learner.can_learn:
+        raise type(error)(f"{error}; {learner.reason_to_finish}") from error
+    required = [frame for walker in walkers for frame in walker.required_frames()]
+    if not (required or learner.has_frames):
+        raise error
+    rejected = max(walkers, key=lambda walker: walker.asked)  # others may not have seen its potential yet
+    rejected.learn(required, Cause.REJECTED, f"{error}")
+    for walker in walkers:
+        walker.trigger.round_done()
+
+
+def _set_back(held: Guard, walker: Walker) -> str:
+    """Put a simulation into its last trusted state and keep that; in words."""
+    learner, step = walker.loop.learner, held.set_back()
+    if step is None or learner.is_closed:
+        return ""
+    path = learner.keep_last_trusted(held.frames)
+    return f". It is set back to step {step}, its last trusted state, which is kept in {path}"
+
+
+def _end(reason: str, held: Guard, walker: Walker) -> SimulationEnded:
+    dataset = walker.loop.learner.dataset
+    entries = dataset.of_round(dataset.next_round - 1)
+    force_mae = (errors_before_training(entries) or (None,))[0]
+    return SimulationEnded(
+        reason, held.dyn.nsteps, held.rewinds, len(dataset.done), force_mae, observed_coverage(entries)
+    )

@@ -1,0 +1,220 @@
+"""One simulation, or one image of it: each force call from a prediction to a verdict, and to a round if one is due."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+from weakref import WeakSet
+
+from ase import Atoms
+
+from ase_bmdal.common.errors import UntrustedError
+from ase_bmdal.labelling.checks import refusal_before
+from ase_bmdal.learner.learner import Request
+from ase_bmdal.learner.loops import Blocking
+from ase_bmdal.learner.pool import Frame
+from ase_bmdal.potential.evaluator import Evaluator, Prediction, refuse_if_not_finite
+from ase_bmdal.run.events import Cause
+from ase_bmdal.structures.labels import Label
+from ase_bmdal.structures.structure_only import structure_only
+from ase_bmdal.uncertainty.error_model import Bounds
+from ase_bmdal.uncertainty.limits import ACCEPTED, Judgement, collision, judge
+from ase_bmdal.walkers.bias import Bias
+from ase_bmdal.walkers.guard import Guard
+from ase_bmdal.walkers.stop import Deadline
+from ase_bmdal.walkers.trigger import Trigger
+
+GO_BACK = "Instead of dynamics.run(steps), calc.run(dynamics, steps) goes back to the last trusted state"
+
+
+class Answer(NamedTuple):
+    """What a force call is answered with.
+
+    Attributes
+    ----------
+    label
+        Energy, forces and, if fully periodic, stress, with the bias if there is one.
+    bounds
+        On their errors; None if they are not known.
+    unbiased
+        The same without the bias; None if there is none.
+    """
+
+    label: Label
+    bounds: Bounds | None
+    unbiased: Label | None = None
+
+
+class Walker:
+    """All that belongs to one simulation, or one image of it: neighbours, verdicts, bias, pool interval, name.
+
+    Parameters
+    ----------
+    loop
+        What it learns with, together with others.
+    name
+        Of the simulation; empty for none.
+
+    Attributes
+    ----------
+    verdict
+        On the newest frame.
+    generation
+        Potential of the newest answer.
+    asked
+        Potential that was asked last, whether or not its forces were rejected.
+    trigger
+        Frames it doubts.
+    guards
+        Simulations that can go back if forces are rejected.
+    """
+
+    def __init__(self, loop: Blocking, name: str = "") -> None:
+        self.loop, self.name = loop, name
+        settings = loop.learner.settings
+        self._evaluator, self._offered = Evaluator(), 0
+        self.bias = Bias(settings.simulation.bias)
+        self.deadline = Deadline(settings.simulation.max_wall_time)
+        self.trigger = Trigger(settings.uncertainty, keep=settings.batch_size)
+        self.verdict, self.guards = ACCEPTED.verdict, WeakSet[Guard]()
+        self.generation = self.asked = loop.learner.generation
+
+    def twin(self, name: str | None = None) -> Self:
+        """Another simulation, or another image of this one, that learns together with it.
+
+        Parameters
+        ----------
+        name
+            Of the other simulation; None for an image of this one.
+        """
+        other = type(self)(self.loop, self.name if name is None else name)
+        other._evaluator, other.trigger = self._evaluator.empty(), self.trigger.twin()
+        other.bias, other.deadline = self.bias, self.deadline
+        return other
+
+    def predict(self, atoms: Atoms) -> Answer:
+        """Answer a force call; learn first if there is nothing to predict with, or a round is due.
+
+        Parameters
+        ----------
+        atoms
+            Structure; must not change afterwards.
+
+        Raises
+        ------
+        UntrustedError
+            If forces are rejected, and cannot be learned or are no better after it; or for a guard to go back.
+        SimulationStopped
+            If the time is up.
+        Error
+            As `Blocking.prepare` and `Blocking.round`.
+        """
+        self.deadline.check()
+        self.loop.prepare(atoms, self.name)
+        before = self.generation
+        answer, has_learned = self._answer(atoms)
+        if not has_learned and self.loop.learner.can_learn:
+            answer = self._collect(atoms, answer)
+        if self.generation != before:
+            for held in self.guards:
+                held.surface_changed()
+        return answer
+
+    def judge(self, prediction: Prediction, bounds: Bounds | None, tolerance: float | None) -> Judgement:
+        """Whether to go on with a prediction, to have the frame labelled as well, or not to use it.
+
+        Until a first frame is accepted there is nowhere to go back to: as long as it can learn, it learns instead.
+        """
+        learner = self.loop.learner
+        if not learner.settings.uncertainty.enabled:
+            return ACCEPTED
+        touching = collision(prediction.uncertainty.closest, learner.settings.labelling.closest_pair)
+        if touching.verdict == "reject":
+            return touching
+        must_answer = learner.can_learn and self.trigger.last_accepted is None
+        return judge(bounds, tolerance, learner.settings.uncertainty, must_answer=must_answer)
+
+    def learn(self, required: Sequence[Frame], cause: Cause, reason: str) -> bool:
+        """Call for a round; says whether there was one, and not just the one of another simulation."""
+        if not self.loop.learner.is_learning:
+            reason = f"learning starts again: {reason}"
+        try:
+            return self.loop.round(Request(cause, reason, required, self.name), self.asked)
+        finally:  # frames that ended in an error would end in it again
+            self.trigger.round_done()
+
+    def required_frames(self) -> list[Frame]:
+        """What to label before others where forces are rejected."""
+        return [self._frame(atoms) for atoms in self.trigger.required()]
+
+    def _frame(self, atoms: Atoms) -> Frame:
+        return Frame(structure_only(atoms), self.name)
+
+    def _answer(self, atoms: Atoms) -> tuple[Answer, bool]:
+        """Predict; where that must not be followed and nobody can go back, learn first. Says whether it did."""
+        has_learned = False
+        while True:
+            try:
+                return self._evaluate(atoms), has_learned
+            except UntrustedError as error:
+                if has_learned:
+                    raise type(error)(
+                        f"{error}; it has just been asked for a label and trained on what came"
+                    ) from error
+                if any(held.is_stepping for held in self.guards):
+                    raise
+                self._require_that_it_can_be_learned(atoms, error)
+                has_learned = self.learn([self._frame(atoms)], Cause.REJECTED, f"{error}")
+
+    def _collect(self, atoms: Atoms, answer: Answer) -> Answer:
+        """Take the frame for what it may teach, and learn if a round is due."""
+        learner = self.loop.learner
+        self.trigger.note(atoms, self.verdict)
+        self._offer(atoms)
+        if self.trigger.is_due(learner.n_rounds):
+            self.learn([self._frame(atoms)], Cause.BOUND_EXCEEDED, self._reason)
+            return self._evaluate(atoms)
+        if learner.is_learning and learner.pool_is_full:
+            self.learn((), Cause.POOL_FULL, "the pool is full")
+            return self._answer(atoms)[0]
+        return answer
+
+    def _offer(self, atoms: Atoms) -> None:
+        learner = self.loop.learner
+        if not learner.is_learning:
+            return
+        self._offered += 1
+        if self._offered % learner.settings.simulation.pool_interval == 0 and not learner.pool_is_full:
+            learner.offer(self._frame(atoms))
+
+    def _require_that_it_can_be_learned(self, atoms: Atoms, error: UntrustedError) -> None:
+        learner = self.loop.learner
+        refusal, reason = refusal_before(atoms, learner.settings.labelling), learner.reason_to_finish
+        if refusal:
+            why = f"no reference could make sense of it ({refusal}); of a trial move, it is a rejection"
+        elif not learner.can_learn:
+            why = f"it would be learned, but {reason}; allow more, and start again with the same directory"
+        else:
+            return
+        go_back = "" if self.guards else f". {GO_BACK}"
+        raise type(error)(f"{error}; {why}{go_back}") from error
+
+    def _evaluate(self, atoms: Atoms) -> Answer:
+        learner = self.loop.learner
+        current = learner.current
+        if current is None:
+            raise RuntimeError("expected a potential, the learner has none")
+        self.asked, error_model = current.generation, current.error_model
+        prediction = self._evaluator.predict(
+            current.potential,
+            atoms,
+            error_model.posterior if error_model else None,
+            with_bias=bool(self.bias.strength) and learner.is_learning and error_model is not None,
+        )
+        bounds = error_model.bounds(prediction.uncertainty) if error_model else None
+        self.verdict, self._reason = self.judge(prediction, bounds, current.tolerance)
+        if self.verdict == "reject":
+            raise UntrustedError(self._reason)
+        refuse_if_not_finite(prediction.label, atoms)
+        self.generation = current.generation
+        if prediction.bias_label is None:
+            return Answer(prediction.label, bounds)
+        return Answer(self.bias(prediction.label, prediction.bias_label), bounds, prediction.label)

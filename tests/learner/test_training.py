@@ -1,0 +1,125 @@
+"""When a round trains from scratch, and when its potential is not taken."""
+
+import numpy as np
+import pytest
+
+from ase_bmdal import TrainingSettings, UncertaintyLimits
+from ase_bmdal.learner import training as module
+from ase_bmdal.learner.settings import LearnerSettings, Promotion, Retraining
+from ase_bmdal.learner.training import PotentialHistory
+from ase_bmdal.run.folder import RunFolder
+from ase_bmdal.run.store import Entry
+from tests.builders import random_model
+from tests.learner.runs import TINY, labelled
+
+SETTINGS = LearnerSettings(
+    architecture=TINY,
+    uncertainty=UncertaintyLimits(enabled=False),
+    retraining=Retraining(growth=2.0, promotion=Promotion()),
+)
+SOUND = random_model([29], hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5, dtype="float32")
+
+
+def spoiled(by):
+    """A potential whose network speaks so many times louder."""
+    parameters = {name: value * (by if name == "scale" else 1) for name, value in SOUND.parameters.items()}
+    return SOUND.with_parameters(parameters)
+
+
+def rows(n):
+    return [
+        Entry(id=index, atoms=atoms, status="done", round=index // 4, source="pool", prediction={})
+        for index, atoms in enumerate(labelled(n))
+    ]
+
+
+class Trainings:
+    """Trainings that give what the test says; `asked` has what each started from."""
+
+    def __init__(self):
+        self.asked, self.results = [], []
+
+    def __call__(self, structures, *, model=None, **rest):
+        self.asked.append("scratch" if model is None else "warm")
+        return self.results.pop(0) if self.results else SOUND
+
+
+@pytest.fixture
+def trainings():
+    return Trainings()
+
+
+@pytest.fixture
+def models(tmp_path, trainings):
+    return history(RunFolder(tmp_path / "run"), trainings)
+
+
+def history(folder, trainings):
+    return PotentialHistory(folder, SETTINGS, lambda event: None, train=trainings)
+
+
+def test_from_scratch_first_and_whenever_the_labels_have_doubled(models, trainings):
+    for n in (4, 6, 7, 8, 12, 15, 16):
+        models.train(rows(n), n, final=False)
+    assert trainings.asked == ["scratch", "warm", "warm", "scratch", "warm", "warm", "scratch"]
+
+
+def test_the_last_potential_is_from_scratch(models, trainings):
+    models.train(rows(4), 1, final=False)
+    assert models.train(rows(5), 2, final=True) == ("from scratch", "")
+
+
+def test_a_potential_that_is_worse_is_trained_anew(models, trainings):
+    trainings.results = [SOUND, spoiled(100.0), SOUND]
+    models.train(rows(4), 1, final=False)
+    outcome = models.train(rows(5), 2, final=False)
+    assert trainings.asked == ["scratch", "warm", "scratch"]
+    assert outcome.training == "from scratch"
+    assert outcome.objection.startswith("rmse ")
+    assert models.current.potential.parameters["scale"] == pytest.approx(SOUND.parameters["scale"])
+    models.train(rows(9), 3, final=False)
+    assert trainings.asked[-1] == "warm"  # the labels have not doubled since
+
+
+def test_if_that_fails_the_old_one_stays_and_the_run_says_so(models, trainings, caplog):
+    trainings.results = [SOUND, spoiled(100.0), spoiled(200.0)]
+    models.train(rows(4), 1, final=False)
+    version = models.current.generation
+    outcome = models.train(rows(5), 2, final=False)
+    assert outcome.training == "not promoted"
+    assert models.current.generation > version
+    np.testing.assert_array_equal(models.current.potential.parameters["scale"], SOUND.parameters["scale"])
+    assert "the old one stays" in caplog.text
+
+
+def test_frames_of_the_pool_are_looked_at(models, monkeypatch):
+    seen = []
+
+    def objection(new, old, labels, frames, settings, rng):
+        seen.append((len(labels), len(frames)))
+
+    monkeypatch.setattr(module, "objection", objection)
+    models.train(rows(4), 1, final=False)
+    models.train(rows(6), 2, final=False, frames=[row.atoms for row in rows(3)])
+    assert seen == [(4, 3)]  # only the labels both were trained on
+
+
+def test_a_kept_potential_knows_when_it_was_last_trained_from_scratch(models, trainings, tmp_path):
+    models.train(rows(4), 1, final=False)
+    models.train(rows(6), 2, final=False)
+    models.keep(2)
+    models._folder.close()
+    again = history(RunFolder(tmp_path / "run"), trainings)
+    again.find(rows(6))
+    again.train(rows(7), 3, final=False)
+    again.train(rows(8), 4, final=False)
+    assert trainings.asked == ["scratch", "warm", "warm", "scratch"]
+
+
+def test_a_warm_round_is_short_and_may_be_slow():
+    training = TrainingSettings(epochs=200, rate=0.5, weight_decay=0.01)
+    warm = Retraining(rate=0.2).shortened(training, 50)
+    assert (warm.epochs, warm.rate, warm.weight_decay) == (50, 0.1, 0.01)
+    assert warm.left_of_rates(np.array([0.0, 0.5])) == pytest.approx([0.1, 0.1 / 4])
+    assert Retraining(epochs=7).shortened(training, 50).epochs == 7
+    assert Retraining().shortened(TrainingSettings(), 50).epochs == TrainingSettings().epochs_for(50) // 4
