@@ -116,17 +116,18 @@ def learn(arguments: argparse.Namespace) -> Potential:
 
 def dynamics(calculator: Any, seed: int, name: str) -> Any:
     """Langevin dynamics of the molecule at its temperature."""
+    import numpy as np
     from ase import units
     from ase.build import molecule
     from ase.md.langevin import Langevin
-    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
     from ase_bmdal.common.randomness import stream
 
     atoms = molecule(MOLECULE)
     atoms.calc = calculator
     rng = stream(seed, name)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=TEMPERATURE, rng=rng)
+    spread = np.sqrt(TEMPERATURE * units.kB * atoms.get_masses())[:, None]
+    atoms.set_momenta(spread * rng.standard_normal(atoms.positions.shape))
     return Langevin(
         atoms,
         TIMESTEP * units.fs,

@@ -85,9 +85,10 @@ def test_the_script_is_the_same_everywhere():
 
 
 def test_every_file_that_is_named_exists():
+    rooms = [path.name for path in (ROOT / "ase_bmdal").iterdir() if path.is_dir()]
     for page in PAGES:
         for name in re.findall(
-            r"`((?:examples|tests|labelling|learner|common|report|acquisition)/[\w/.]*)`", page.read_text()
+            rf"`((?:{'|'.join(['examples', 'tests', *rooms])})/[\w/.]*)`", page.read_text()
         ):
             assert (ROOT / name).exists() or (ROOT / "ase_bmdal" / name).exists(), f"{page.name}: {name}"
 
