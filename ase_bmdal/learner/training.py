@@ -78,7 +78,8 @@ class PotentialHistory:
     ) -> None:
         self._folder, self._settings, self._report, self._trains = folder, settings, report, train
         self.current: Trained | None = None
-        self._notes: dict[str, Any] = {}
+        self._notes: dict[str, Any] = {}  # of the newest potential on disk
+        self._unkept: dict[str, Any] = {}
 
     def begin(self, potential: Potential, error_model: ErrorModel | None) -> None:
         """Begin with a potential that was trained elsewhere."""
@@ -146,7 +147,7 @@ class PotentialHistory:
                 "round %d: the new potential is worse than before (%s): the old one stays", number, wrong
             )
             found = before.potential
-        self._notes = {
+        self._unkept = {
             "label_ids": [entry.id for entry in entries],
             "seed": self._settings.seed,
             "final": final,
@@ -193,8 +194,9 @@ class PotentialHistory:
         if self.current is None:
             raise RuntimeError("expected a potential to keep: train it first")
         with self._folder.writing(self._folder.model_path(number)) as path:
-            notes = {"round": number, **self._notes}
+            notes = {"round": number, **self._unkept}
             save_potential(path, self.current.potential, self.current.error_model, notes)
+        self._notes = notes
 
     @property
     def _is_calibrated(self) -> bool:

@@ -22,12 +22,15 @@ from ase_bmdal import Retraining, TrainingSettings, UncertaintyLimits, train
 from ase_bmdal.acquisition.candidates import candidates
 from ase_bmdal.acquisition.combination import Combination
 from ase_bmdal.common.randomness import stream
+from ase_bmdal.learner.initial_holdout import initial_holdout
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.run.store import Entry, LabelStore
-from ase_bmdal.uncertainty.calibrate import calibrated, fit_uncertainty, force_errors, predictions, rehearsal
+from ase_bmdal.uncertainty.calibrate import calibrated, fit_error_model, force_errors, predictions
 from ase_bmdal.uncertainty.conformal import coverage
+from ase_bmdal.uncertainty.error_model import ErrorModel
 from ase_bmdal_experiments.data import read_frames
 
+LIMITS = UncertaintyLimits()
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 DATA = {"aspirin": ("md17", 4.0), "tio2": (None, 6.5)}  # labels, cutoff in Å
 SELECTION = Combination.parse("LCMD + FEAT(LL)")
@@ -64,21 +67,21 @@ class Curve:
         self.rows: list[Entry] = []
         first = [self._pool.pop() for _ in range(batch)]
         self._label(first, [{} for _ in first])
-        known, unseen = rehearsal(self.rows)
-        found = predictions(self._trained(known, None), [row.atoms for row in unseen])
+        known, unseen = initial_holdout(self.rows, LIMITS.recent)
+        found = predictions(*self._trained(known, None), [row.atoms for row in unseen])
         said = {row.id: prediction for row, prediction in zip(unseen, found, strict=True)}
         self.rows = [replace(row, prediction=said.get(row.id, {})) for row in self.rows]
-        self._model = self._trained(self.rows, None)
+        self._model, self._error_model = self._trained(self.rows, None)
 
     def round(self) -> dict[str, dict[str, float]]:
         """Learn from the next batch; gives observed coverage by level, of the batch and of the test set."""
-        before = {level: calibrated(self.rows, level)[0] for level in LEVELS}
+        before = {level: calibrated(self.rows, replace(LIMITS, probability=level))[0] for level in LEVELS}
         chosen = self._pick()
-        tested = self._ratios(self._test, predictions(self._model, self._test))
-        found = predictions(self._model, chosen)
+        tested = self._ratios(self._test, predictions(self._model, self._error_model, self._test))
+        found = predictions(self._model, self._error_model, chosen)
         next_batch = self._ratios(chosen, found)
         self._label(chosen, found)
-        self._model = self._trained(self.rows, self._model)
+        self._model, self._error_model = self._trained(self.rows, self._model)
         return {
             name: {str(level): round(coverage(these, factor), 4) for level, factor in before.items()}
             for name, these in (("next", next_batch), ("test", tested))
@@ -97,12 +100,12 @@ class Curve:
             for k, (atoms, said) in enumerate(zip(structures, found, strict=True))
         ]
 
-    def _trained(self, rows: Sequence[Entry], model: Potential | None) -> Potential:
+    def _trained(self, rows: Sequence[Entry], model: Potential | None) -> tuple[Potential, ErrorModel]:
         how = Retraining().shortened(self._how, len(rows)) if model else self._how
         seed = int(stream(self._seed, "training", len(rows)).integers(2**31))
         structures = [row.atoms for row in rows]
         trained = train(structures, cutoff=self._cutoff, training=how, seed=seed, model=model)
-        return trained.with_uncertainty(fit_uncertainty(trained, rows, UncertaintyLimits()))
+        return trained, fit_error_model(trained, rows, LIMITS)
 
     @staticmethod
     def _ratios(structures: Sequence[Atoms], found: Sequence[dict[str, Any]]) -> np.ndarray:
@@ -132,7 +135,7 @@ def _some(frames: Sequence[Atoms], n: int, seed: int) -> list[Atoms]:
 def from_run(folder: Path) -> Record:
     """What bounds the labels of a run would have given each other, round after round."""
     rows = LabelStore(folder / "labels.db").rows("done")
-    by_level = {level: calibrated(rows, level)[1] for level in LEVELS}
+    by_level = {level: calibrated(rows, replace(LIMITS, probability=level))[1] for level in LEVELS}
     numbers = sorted({number for covered in by_level.values() for number in covered})
     rounds = [
         {

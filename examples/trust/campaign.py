@@ -23,7 +23,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from ase_bmdal import GMNNCalculator, OnTheFlyCalculator, UncertaintyLimits
 from ase_bmdal.common.errors import UntrustedError
 from ase_bmdal.report.errors import errors_of
-from ase_bmdal.run.folder import read_rounds
+from ase_bmdal.run.events import Cause
+from ase_bmdal.run.history import History
 from ase_bmdal.run.store import LabelStore
 from ase_bmdal.structures.labels import labels_of
 from ase_bmdal.uncertainty.calibrate import force_errors, observed_coverage
@@ -40,6 +41,8 @@ LEARNING = {
 CHECKED = 20  # frames of a run whose forces are compared with the reference afterwards
 REPEATS = 5  # of the timing
 CALLS = 40  # force calls in each
+
+DOUBTFUL = (Cause.BOUND_EXCEEDED, Cause.REJECTED)
 
 
 class Sampler:
@@ -82,11 +85,11 @@ def run_one(
         record |= {"steps": dyn.nsteps, "rewinds": dyn.atoms.info.get("rewinds", 0)}
         rows = LabelStore(folder / "labels.db").rows()
         record |= _learned(rows)
-        record["doubtful_rounds"] = sum("may be wrong" in line["reason"] for line in read_rounds(folder))
+        record["doubtful_rounds"] = sum(each.cause in DOUBTFUL for each in History.read(folder).rounds)
         record |= _tested(calc.learner.potential, test)
         record["along"] = _along(sampler, system)
         if trust:
-            record["force_call"] = _force_call(calc.learner.potential, test)
+            record["force_call"] = _force_call(calc.learner.potential, calc.learner.current.error_model, test)
     shutil.rmtree(folder / "models")
     return record | {"cpu_seconds": round(time.process_time() - start, 1)}
 
@@ -101,7 +104,7 @@ def _outcome(simulate: Any) -> Record:
     except ExplodedError as error:
         return {"outcome": "exploded", "reason": str(error)}
     except UntrustedError as error:
-        return {"outcome": "reject", "reason": str(error)}
+        return {"outcome": "refused", "reason": str(error)}
     except Exception as error:
         return {"outcome": "failed", "reason": f"{type(error).__name__}: {error}"[:300]}
     return {"outcome": "completed", "reason": ""}
@@ -147,10 +150,13 @@ def _along(sampler: Sampler, system: System) -> Record:
     }
 
 
-def _force_call(model: Any, frames: Sequence[Atoms]) -> Record:
+def _force_call(model: Any, error_model: Any, frames: Sequence[Atoms]) -> Record:
     """Milliseconds of a force call without and with uncertainty, in turns."""
     times: dict[str, list[float]] = {"without": [], "with": []}
-    calculators = {"without": GMNNCalculator(model.with_uncertainty(None)), "with": GMNNCalculator(model)}
+    calculators = {
+        "without": GMNNCalculator(model),
+        "with": GMNNCalculator(model, error_model=error_model),
+    }
     for _ in range(REPEATS + 1):
         for name, calculator in calculators.items():
             atoms = Atoms(frames[0])

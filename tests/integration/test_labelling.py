@@ -213,7 +213,7 @@ class TestScriptWithoutGuard:
             from ase.build import bulk
             from ase.calculators.emt import EMT
             from ase.io import read, write
-            from ase_bmdal.labelling import Labeller
+                        from ase_bmdal.labelling import Labeller
 from ase_bmdal.run.store import LabelStore
 
             with Labeller(EMT, scratch="scratch", executor="mpi") as labeller:
@@ -272,7 +272,7 @@ from ase_bmdal.run.store import LabelStore
 
 KILLED = """
     from pathlib import Path
-    from ase_bmdal.labelling import Labeller
+        from ase_bmdal.labelling import Labeller
 from ase_bmdal.run.store import LabelStore
     from tests.labelling.treacherous import Treacherous, copper
 

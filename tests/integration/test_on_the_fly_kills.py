@@ -1,7 +1,6 @@
 """A run that is killed, interrupted, or has no room on the disk, and comes back."""
 
 import contextlib
-import json
 import os
 import random
 import re
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ase_bmdal.common.files import TEMPORARY
+from ase_bmdal.run.history import History
 from ase_bmdal.run.store import LabelStore
 from tests.labelling.treacherous import alive, pids_in, wait_until
 
@@ -129,7 +129,7 @@ def done(folder):
 
 
 def log(folder):
-    return [json.loads(line) for line in (folder / "run" / "rounds.jsonl").read_text().splitlines()]
+    return [vars(event) for event in History.read(folder / "run").rounds]
 
 
 def expect_a_whole_run(folder):
@@ -253,7 +253,7 @@ def no_large_files():
 def test_no_room_for_the_potential(tmp_path):
     write(
         tmp_path,
-        before="import ase_bmdal.learner.training as m, errno; m.save_model = lambda *a: "
+        before="import ase_bmdal.learner.training as m, errno; m.save_potential = lambda *a: "
         "(_ for _ in ()).throw(OSError(errno.ENOSPC, 'No space left on device'))",
     )
     process = start(tmp_path)

@@ -9,7 +9,7 @@ from ase.cluster import Octahedron
 
 from ase_bmdal import ModelSettings, Promotion, Retraining, TrainingSettings, UncertaintyLimits
 from ase_bmdal.learner.settings import LearnerSettings
-from ase_bmdal.learner.training import Models
+from ase_bmdal.learner.training import PotentialHistory
 from ase_bmdal.run.folder import RunFolder
 from ase_bmdal.run.store import Entry
 from ase_bmdal.structures.labels import Label
@@ -54,7 +54,7 @@ def clusters(n, rattled, seed):
 
 def after_rounds(n, folder, settings):
     """The last potential; and the largest force error, eV/Å, on hotter clusters, of every fifth."""
-    models = Models(RunFolder(folder), settings, None, lambda event: None)
+    models = PotentialHistory(RunFolder(folder), settings, lambda event: None)
     rows = [
         Entry(id=index, atoms=atoms, status="done", round=0, source="pool", prediction={})
         for index, atoms in enumerate(clusters(FIRST + n * ADDED, 0.1, seed=0))
@@ -62,11 +62,11 @@ def after_rounds(n, folder, settings):
     hot, largest = clusters(50, 0.2, seed=1), []
     for number in range(n + 1):
         models.train(rows[: FIRST + number * ADDED], number, final=False)
-        models.keep(number, {})
+        models.keep(number)
         if number % 5 == 0:
-            pairs = zip(models.current.predict(hot), hot, strict=True)
+            pairs = zip(models.current.potential.predict(hot), hot, strict=True)
             largest.append(max(np.abs(label.forces - atoms.get_forces()).max() for label, atoms in pairs))
-    return models.current, np.array(largest)
+    return models.current.potential, np.array(largest)
 
 
 def rms(model, name):

@@ -7,7 +7,7 @@ from ase.build import bulk, molecule
 from ase.data import covalent_radii
 
 from ase_bmdal import InitialData
-from ase_bmdal.learner.given import CLOSEST, initial_structures
+from ase_bmdal.learner.initial import CLOSEST, initial_structures
 
 
 def relative_distances(structure, images=(-1, 0, 1)):

@@ -58,34 +58,40 @@ def history(folder, trainings):
     return PotentialHistory(folder, SETTINGS, lambda event: None, train=trainings)
 
 
+def trained(models, n, number, *, final):
+    outcome = models.train(rows(n), number, final=final)
+    models.keep(number)
+    return outcome
+
+
 def test_from_scratch_first_and_whenever_the_labels_have_doubled(models, trainings):
     for n in (4, 6, 7, 8, 12, 15, 16):
-        models.train(rows(n), n, final=False)
+        trained(models, n, n, final=False)
     assert trainings.asked == ["scratch", "warm", "warm", "scratch", "warm", "warm", "scratch"]
 
 
 def test_the_last_potential_is_from_scratch(models, trainings):
-    models.train(rows(4), 1, final=False)
-    assert models.train(rows(5), 2, final=True) == ("from scratch", "")
+    trained(models, 4, 1, final=False)
+    assert trained(models, 5, 2, final=True) == ("from scratch", "")
 
 
 def test_a_potential_that_is_worse_is_trained_anew(models, trainings):
     trainings.results = [SOUND, spoiled(100.0), SOUND]
-    models.train(rows(4), 1, final=False)
-    outcome = models.train(rows(5), 2, final=False)
+    trained(models, 4, 1, final=False)
+    outcome = trained(models, 5, 2, final=False)
     assert trainings.asked == ["scratch", "warm", "scratch"]
     assert outcome.training == "from scratch"
     assert outcome.objection.startswith("rmse ")
     assert models.current.potential.parameters["scale"] == pytest.approx(SOUND.parameters["scale"])
-    models.train(rows(9), 3, final=False)
+    trained(models, 9, 3, final=False)
     assert trainings.asked[-1] == "warm"  # the labels have not doubled since
 
 
 def test_if_that_fails_the_old_one_stays_and_the_run_says_so(models, trainings, caplog):
     trainings.results = [SOUND, spoiled(100.0), spoiled(200.0)]
-    models.train(rows(4), 1, final=False)
+    trained(models, 4, 1, final=False)
     version = models.current.generation
-    outcome = models.train(rows(5), 2, final=False)
+    outcome = trained(models, 5, 2, final=False)
     assert outcome.training == "not promoted"
     assert models.current.generation > version
     np.testing.assert_array_equal(models.current.potential.parameters["scale"], SOUND.parameters["scale"])
@@ -99,20 +105,19 @@ def test_frames_of_the_pool_are_looked_at(models, monkeypatch):
         seen.append((len(labels), len(frames)))
 
     monkeypatch.setattr(module, "objection", objection)
-    models.train(rows(4), 1, final=False)
+    trained(models, 4, 1, final=False)
     models.train(rows(6), 2, final=False, frames=[row.atoms for row in rows(3)])
     assert seen == [(4, 3)]  # only the labels both were trained on
 
 
 def test_a_kept_potential_knows_when_it_was_last_trained_from_scratch(models, trainings, tmp_path):
-    models.train(rows(4), 1, final=False)
-    models.train(rows(6), 2, final=False)
-    models.keep(2)
+    trained(models, 4, 1, final=False)
+    trained(models, 6, 2, final=False)
     models._folder.close()
     again = history(RunFolder(tmp_path / "run"), trainings)
     again.find(rows(6))
-    again.train(rows(7), 3, final=False)
-    again.train(rows(8), 4, final=False)
+    trained(again, 7, 3, final=False)
+    trained(again, 8, 4, final=False)
     assert trainings.asked == ["scratch", "warm", "warm", "scratch"]
 
 

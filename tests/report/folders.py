@@ -1,12 +1,12 @@
 """Run folders as a run leaves them, without a run."""
 
 import json
-from dataclasses import asdict
 
 import numpy as np
 from ase.build import molecule
 
 from ase_bmdal.labelling.record import LabelRecord, failure
+from ase_bmdal.run import journal
 from ase_bmdal.run.events import Round
 from ase_bmdal.run.store import LabelStore
 from tests.builders import rattled
@@ -31,7 +31,8 @@ def made_up_run(path, n_rounds=4, with_failure=True):
     if with_failure:
         record = failure("ValueError", "no\nconvergence " * 20, scratch="somewhere")
         store.add([molecule("H2O")], round=n_rounds - 1, source="pool", records=[record])
-    (path / "rounds.jsonl").write_text("".join(json.dumps(asdict(each)) + "\n" for each in rounds))
+    for each in rounds:
+        journal.append(path, each)
     (path / "settings.json").write_text(
         json.dumps({"format": 1, "settings": {"architecture": {"cutoff": 5.0}}})
     )

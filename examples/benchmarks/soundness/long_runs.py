@@ -22,11 +22,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from ase_bmdal import Convergence, OnTheFlyCalculator
 from ase_bmdal.common.errors import BatchFailedError, UntrustedError
 from ase_bmdal.common.randomness import stream
+from ase_bmdal.learner.loading import SavedPotential, read_potential
 from ase_bmdal.learner.settings import LearnerSettings
-from ase_bmdal.learner.training import Models
-from ase_bmdal.potential.files import read_model
-from ase_bmdal.potential.gmnn import Potential
+from ase_bmdal.learner.training import PotentialHistory, Training
+from ase_bmdal.run.events import Cause, Round
 from ase_bmdal.run.folder import RunFolder
+from ase_bmdal.run.history import History
 from ase_bmdal.run.store import Entry, LabelStore
 from ase_bmdal.uncertainty.calibrate import predictions
 
@@ -133,37 +134,51 @@ def replay(
         convergence=NEVER,
     )
     run_folder = RunFolder(folder)
-    models = Models(run_folder, settings, None, lambda _: None)
-    models.find()
+    models = PotentialHistory(run_folder, settings, lambda _: None)
+    models.find(rows)
     append(folder / "starts.jsonl", {"recipe": how.name + " from scratch" * scratch, "commit": commit()})
-    logged = {line["round"] for line in run_folder.rounds()}
+    noted = {report.round for report in History.read(folder).rounds}
     numbers, known, before = sorted({row.round for row in rows}), list[Entry](), None
     for number in [each for each in numbers if each % every == 0 and (last is None or each <= last)]:
         known += _predicted([row for row in rows if row.round <= number][len(known) :], before)
         path = run_folder.model_path(number)
         if not path.exists():
             if scratch:
-                models = Models(run_folder, settings, None, lambda _: None)
-            _train(models, known, number, number == numbers[-1])
-        before, notes = read_model(path)
-        if number not in logged:
-            run_folder.log_round(notes["report"])
-            print(notes["report"], flush=True)
+                models = PotentialHistory(run_folder, settings, lambda _: None)
+            start = time.process_time()
+            found = models.train(known, number, final=number == numbers[-1])
+            models.keep(number)
+            report = _report(number, known, time.process_time() - start, found)
+            if number not in noted:
+                run_folder.note(report)
+            print(report, flush=True)
+        before = read_potential(path)
     run_folder.close()
 
 
-def _train(models: Models, known: Sequence[Entry], number: int, final: bool) -> None:
-    """Train and keep a potential, with a report."""
-    start = time.process_time()
-    outcome = models.train(known, number, final=final)
-    report = {"round": number, "labels": len(known), "cpu_seconds": round(time.process_time() - start, 1)}
-    told = outcome._asdict() if outcome else {}  # code before promotion tells nothing
-    models.keep(number, report | told | {"commit": commit()})
+def _report(number: int, known: Sequence[Entry], seconds: float, found: Training) -> Round:
+    n_new = sum(row.round == number for row in known)
+    return Round(
+        round=number,
+        labels=len(known),
+        failed=0,
+        new_labels=n_new,
+        pool=0,
+        force_mae=None,
+        force_rmse=None,
+        energy_mae=None,
+        select_seconds=0.0,
+        label_seconds=0.0,
+        train_seconds=round(seconds, 1),
+        cause=Cause.REQUESTED,
+        **found._asdict(),
+    )
 
 
-def _predicted(rows: Sequence[Entry], model: Potential | None) -> list[Entry]:
+def _predicted(rows: Sequence[Entry], before: SavedPotential | None) -> list[Entry]:
     """Labels with what a potential says of them, if there is one."""
-    found = predictions(model, [row.atoms for row in rows]) if model else [{} for _ in rows]
+    atoms = [row.atoms for row in rows]
+    found = predictions(before.potential, before.error_model, atoms) if before else [{} for _ in rows]
     return [replace(row, prediction=said) for row, said in zip(rows, found, strict=True)]
 
 

@@ -15,7 +15,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import measures
 
 from ase_bmdal import load_model
-from ase_bmdal.run.folder import model_path, read_rounds
+from ase_bmdal.run.folder import model_path
+from ase_bmdal.run.history import History
 from ase_bmdal.run.store import LabelStore
 
 
@@ -29,17 +30,17 @@ def measure(folder: Path, tests: dict[str, list[Atoms]], out: Path, every: int) 
     """Potentials of every so many rounds that are not in the file of results yet."""
     starts = read(folder / "starts.jsonl")
     how = next((line["recipe"] for line in starts if "recipe" in line), folder.name)
-    for line in read_rounds(folder):
-        number = line["round"]
+    for report in History.read(folder).rounds:
+        number = report.round
         key = {"kind": "long", "folder": folder.name, "round": number}
         if number % every or is_done(read(out), **key) or not model_path(folder, number).exists():
             continue
         model = load_model(model_path(folder, number))
         found = {name: measures.errors(model.predict(frames), frames) for name, frames in tests.items()}
-        record = {"recipe": how, "labels": line["labels"], "commit": line.get("commit", commit())}
+        record = {"recipe": how, "labels": report.labels, "commit": commit()}
         append(out, key | record | {"errors": found, "weights": measures.weights(model)})
         largest = {name: each["force_largest"] for name, each in found.items()}
-        print(number, line["labels"], largest, flush=True)
+        print(number, report.labels, largest, flush=True)
 
 
 def main() -> None:

@@ -13,8 +13,9 @@ from ase_bmdal import UncertaintyLimits
 from ase_bmdal.common.deviation import Deviation
 from ase_bmdal.run.store import Entry
 from ase_bmdal.structures.labels import Label
-from ase_bmdal.uncertainty.calibrate import fit_uncertainty, predictions
+from ase_bmdal.uncertainty.calibrate import fit_error_model, predictions
 from ase_bmdal.uncertainty.conformal import conformal_factor, coverage, ratios
+from ase_bmdal.uncertainty.error_model import ErrorModel
 
 PROBABILITY = 0.95
 TAIL = 0.01  # part of the errors that are the largest ones
@@ -89,10 +90,10 @@ def bounds(model: Any, train: Sequence[Atoms], held_out: Sequence[Atoms], tests:
         Entry(id=k, atoms=atoms, status="done", round=0, source="initial", prediction={})
         for k, atoms in enumerate(train)
     ]
-    uncertainty = fit_uncertainty(model, rows, UncertaintyLimits(probability=PROBABILITY))
-    model = model.with_uncertainty(replace(uncertainty, force_factor=1.0))
-    factor = conformal_factor(ratios(*_errors_and_bounds(model, held_out)), PROBABILITY)
-    found = {name: _errors_and_bounds(model, structures) for name, structures in tests.items()}
+    fitted = fit_error_model(model, rows, UncertaintyLimits(probability=PROBABILITY))
+    unscaled = replace(fitted, force_factor=1.0)
+    factor = conformal_factor(ratios(*_errors_and_bounds(model, unscaled, held_out)), PROBABILITY)
+    found = {name: _errors_and_bounds(model, unscaled, structures) for name, structures in tests.items()}
     return {name: held(error, factor * bound) for name, (error, bound) in found.items()}
 
 
@@ -110,8 +111,10 @@ def held(error: np.ndarray, bound: np.ndarray) -> Record:
     )
 
 
-def _errors_and_bounds(model: Any, structures: Sequence[Atoms]) -> tuple[np.ndarray, np.ndarray]:
-    found = predictions(model, structures)
+def _errors_and_bounds(
+    model: Any, error_model: ErrorModel, structures: Sequence[Atoms]
+) -> tuple[np.ndarray, np.ndarray]:
+    found = predictions(model, error_model, structures)
     error = [
         np.linalg.norm(said["forces"] - atoms.get_forces(), axis=1)
         for said, atoms in zip(found, structures, strict=True)
