@@ -13,10 +13,10 @@ from ase_bmdal.features.last_layer import last_layer
 from ase_bmdal.features.random_projection import Projections, projections, random_projection
 from ase_bmdal.potential.compilation import Compiled
 from ase_bmdal.potential.gmnn import ATOMS_PER_BATCH, GMNN, arrays_of
-from ase_bmdal.potential.gradients import Arrays, Parameters, atomic_network, of_species
+from ase_bmdal.potential.gradients import BatchTensors, Parameters, atomic_network, of_species
 from ase_bmdal.potential.network import layer_weights
 from ase_bmdal.potential.settings import ModelSettings
-from ase_bmdal.structures.batch import Batch, Shape, batches
+from ase_bmdal.structures.batch import Batch, BatchShape, batches
 
 FeatureMap = Literal["LL", "RP"]
 FEATURE_MAPS = get_args(FeatureMap)
@@ -92,10 +92,10 @@ def _by_batch(
 
 
 @cache
-def _compiled(settings: ModelSettings, shape: Shape, summed: bool) -> Any:
+def _compiled(settings: ModelSettings, shape: BatchShape, summed: bool) -> Any:
     @Compiled
-    def run(parameters: Parameters, arrays: Arrays, chosen: Projections | None) -> tf.Tensor:
-        network = atomic_network(parameters, arrays.surroundings, settings)
+    def run(parameters: Parameters, arrays: BatchTensors, chosen: Projections | None) -> tf.Tensor:
+        network = atomic_network(parameters, arrays.environments, settings)
         if chosen is None:
             values = last_layer(network)
         else:

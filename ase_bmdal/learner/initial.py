@@ -31,10 +31,10 @@ def initial_structures(atoms: Atoms, settings: InitialData, seed: int) -> list[A
     rng = stream(seed, "first contact", atoms.get_chemical_formula())
     frame = structure_only(atoms)
     amplitudes = np.linspace(settings.rattle / 3, settings.rattle, settings.n_structures - 1)
-    return [frame, *(_disturbed(frame, amplitude, settings.strain, rng) for amplitude in amplitudes)]
+    return [frame, *(_perturbed(frame, amplitude, settings.strain, rng) for amplitude in amplitudes)]
 
 
-def _disturbed(frame: Atoms, amplitude: float, strain: float, rng: np.random.Generator) -> Atoms:
+def _perturbed(frame: Atoms, amplitude: float, strain: float, rng: np.random.Generator) -> Atoms:
     copy = frame.copy()
     if frame.pbc.any():
         deformation = rng.uniform(-strain, strain, (3, 3))

@@ -174,12 +174,12 @@ class Learner:
     @property
     def phase(self) -> Phase:
         """What is to be done next."""
-        done = self.dataset.done
+        left = labels_left(self.settings, self.dataset)
         return phase(
-            n_pending=len(self.pending()),
-            n_done=len(done),
+            n_pending=len(self.dataset.pending[:left]),
+            n_done=len(self.dataset.done),
             has_potential=self.current is not None,
-            is_trained=self._potentials.is_trained_on(done, final=not self.is_learning),
+            is_trained=self._potentials.is_trained_on(self.dataset.done_ids, final=not self.is_learning),
             has_ended=not self.is_learning,
         )
 

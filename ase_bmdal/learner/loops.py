@@ -29,7 +29,7 @@ _open: WeakValueDictionary[Path, "Blocking"] = WeakValueDictionary()
 class Blocking:
     """Label, train, go on: whoever calls for a round waits until it is done, and the same seed gives the same run.
 
-    Simulations in other threads go on with the potential there is, as long as they need no round themselves.
+    Simulations in other threads go on with the potential there is, as long as their forces are not rejected.
 
     Parameters
     ----------
@@ -46,6 +46,8 @@ class Blocking:
     ----------
     lock
         Held while a round is done.
+    is_working
+        Whether a round is being done, for whichever simulation.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Blocking:
     ) -> None:
         self.learner, self.lock = learner, threading.RLock()
         self._labeller, self._report, self._initial = labeller, report, initial
-        self._is_working = False
+        self.is_working = False
         self._failed: dict[tuple[int, ...], str] = {}  # beginnings that failed, and are not tried again
         self._seconds, self._start = dict.fromkeys(("select", "label", "train"), 0.0), 0.0
         finalize(self, labeller.close).atexit = False  # an exit kills the processes by itself
@@ -163,7 +165,7 @@ class Blocking:
         """Whether there is a potential for a structure, and nothing to finish first or somebody at it already."""
         if self.learner.unknown_elements(atoms):
             return False
-        if self.learner.is_closed or self._is_working:
+        if self.learner.is_closed or self.is_working:
             return True
         has_begun = not self._initial or bool(self.learner.dataset.done)
         return has_begun and self.learner.phase in (Phase.IDLE, Phase.FINISHED)
@@ -253,11 +255,11 @@ class Blocking:
     @contextmanager
     def _working(self) -> Iterator[None]:
         with self.lock:
-            self._is_working = True
+            self.is_working = True
             try:
                 yield
             finally:
-                self._is_working = False
+                self.is_working = False
 
     @contextmanager
     def _timing(self, part: str) -> Iterator[None]:

@@ -91,7 +91,7 @@ class Retraining:
     promotion: Promotion = Promotion()
     valid_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
-    def shortened(self, training: TrainingSettings, n_structures: int) -> TrainingSettings:
+    def warm_start(self, training: TrainingSettings, n_structures: int) -> TrainingSettings:
         """How a potential goes on from the previous weights, if `training` is how one is trained from scratch."""
         epochs = self.epochs or max(1, training.epochs_for(n_structures) // 4)
         return replace(training, epochs=epochs, rate=self.rate * training.rate)

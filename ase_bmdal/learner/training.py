@@ -106,9 +106,9 @@ class PotentialHistory:
         if entries and not self._is_calibrated:
             self.calibrate(entries)
 
-    def is_trained_on(self, entries: Sequence[Entry], *, final: bool) -> bool:
+    def is_trained_on(self, ids: Sequence[int], *, final: bool) -> bool:
         """Whether the current potential knows exactly these labels, and got its last training if it is due."""
-        known = self._notes.get("label_ids") == [entry.id for entry in entries]
+        known = self._notes.get("label_ids") == ids
         return known and (not final or self._notes["final"] is True)
 
     def train(
@@ -240,7 +240,7 @@ class PotentialHistory:
         settings = self._settings
         held_out = [entry.atoms for entry in entries if self._is_held_out(entry)]
         rest = [entry.atoms for entry in entries if not self._is_held_out(entry)] or held_out
-        how = settings.retraining.shortened(settings.training, len(rest)) if start else settings.training
+        how = settings.retraining.warm_start(settings.training, len(rest)) if start else settings.training
         seed = int(stream(settings.seed, "training", number).integers(2**31))
         valid = held_out if held_out is not rest else None
         return self._trained(rest, number, seed, valid=valid, model=start, training=how)

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from ase_bmdal.potential.compilation import Compiled
-from ase_bmdal.potential.gradients import Arrays, Parameters
+from ase_bmdal.potential.gradients import BatchTensors, Parameters
 from ase_bmdal.potential.loss import Targets, loss_terms
 from ase_bmdal.potential.settings import Descent, ModelSettings
-from ase_bmdal.structures.batch import Shape
+from ase_bmdal.structures.batch import BatchShape
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 TINY = 1e-30
@@ -31,7 +31,7 @@ def initial_state(parameters: Parameters) -> State:
 
 
 @cache
-def compiled_steps(settings: ModelSettings, shape: Shape, descent: Descent, with_forces: bool) -> Any:
+def compiled_steps(settings: ModelSettings, shape: BatchShape, descent: Descent, with_forces: bool) -> Any:
     """Training steps compiled for an architecture, one shape of batch, and what the optimizer was told.
 
     With few structures to a batch a call costs as much as the step it makes: so there are several in one, and the
@@ -48,11 +48,11 @@ def compiled_steps(settings: ModelSettings, shape: Shape, descent: Descent, with
         fractions: tf.Tensor,
         n_steps: tf.Tensor,
         fixed: Parameters,
-        arrays: Arrays,
+        arrays: BatchTensors,
         targets: Targets,
     ) -> tuple[State, tf.Tensor]:
         def step(index: tf.Tensor, state: State, found: tf.Tensor) -> tuple[tf.Tensor, State, tf.Tensor]:
-            batch, labels = Arrays(*(a[index] for a in arrays)), Targets(*(t[index] for t in targets))
+            batch, labels = BatchTensors(*(a[index] for a in arrays)), Targets(*(t[index] for t in targets))
             with tf.GradientTape() as tape:
                 tape.watch(state.parameters)
                 terms = loss_terms({**state.parameters, **fixed}, batch, labels, settings, with_forces)

@@ -9,11 +9,11 @@ import tensorflow as tf
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_bmdal.potential.gradients import Arrays
+from ase_bmdal.potential.gradients import BatchTensors
 from ase_bmdal.potential.loss import Targets, assemble_targets
 from ase_bmdal.potential.regression import Reference
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
-from ase_bmdal.structures.batch import Geometry, Shape, assemble
+from ase_bmdal.structures.batch import BatchShape, Geometry, assemble
 from ase_bmdal.structures.buckets import bucket
 from ase_bmdal.structures.labels import Label
 
@@ -25,12 +25,12 @@ class Minibatch(NamedTuple):
     """Places of some structures in the data set, their arrays and their targets (NumPy)."""
 
     members: NDArray[np.int64]
-    arrays: Arrays
+    arrays: BatchTensors
     targets: Targets
 
-    def tensors(self) -> tuple[Arrays, Targets]:
+    def tensors(self) -> tuple[BatchTensors, Targets]:
         """Arrays and targets as TensorFlow has them."""
-        return Arrays(*map(tf.constant, self.arrays)), Targets(*map(tf.constant, self.targets))
+        return BatchTensors(*map(tf.constant, self.arrays)), Targets(*map(tf.constant, self.targets))
 
 
 class Dataset:
@@ -85,19 +85,21 @@ class Dataset:
             batch = assemble(geometries, self._reference.elements, shape, padding, dtype)
             labels = [self._labels[index] for index in members]
             targets = assemble_targets(geometries, labels, self._how, shape, dtype)
-            yield Minibatch(members, Arrays(*(getattr(batch, name) for name in Arrays._fields)), targets)
+            yield Minibatch(
+                members, BatchTensors(*(getattr(batch, name) for name in BatchTensors._fields)), targets
+            )
 
-    def _shape(self, members: NDArray[np.int64], batch_size: int) -> Shape:
+    def _shape(self, members: NDArray[np.int64], batch_size: int) -> BatchShape:
         """One shape if all structures are of one size, else a coarse ladder that starts at the mean size."""
         alike = (self._sizes == self._sizes[0]).all()
         bits = 3 if alike else 1
         usual = bucket(round(batch_size * self._sizes.mean()), bits)
-        return Shape(max(usual, bucket(int(self._sizes[members].sum()), bits)), self._width, batch_size)
+        return BatchShape(max(usual, bucket(int(self._sizes[members].sum()), bits)), self._width, batch_size)
 
 
 def stacks(minibatches: Iterable[Minibatch]) -> Iterator[list[Minibatch]]:
     """Bring minibatches of one shape together, as many as one call takes or fewer; each as soon as it can be."""
-    waiting: dict[Shape, list[Minibatch]] = {}
+    waiting: dict[BatchShape, list[Minibatch]] = {}
     for each in minibatches:
         stack = waiting.setdefault(each.arrays.shape, [])
         stack.append(each)
@@ -106,19 +108,20 @@ def stacks(minibatches: Iterable[Minibatch]) -> Iterator[list[Minibatch]]:
     yield from waiting.values()
 
 
-def capacity(shape: Shape) -> int:
+def capacity(shape: BatchShape) -> int:
     """How many minibatches one call takes."""
     return max(1, min(STEPS_PER_CALL, STACKED_PAIRS // (shape.atoms * shape.neighbours)))
 
 
-def stacked(stack: Sequence[Minibatch]) -> tuple[Arrays, Targets]:
+def stacked(stack: Sequence[Minibatch]) -> tuple[BatchTensors, Targets]:
     """The arrays of some minibatches with a new first axis, as long as the capacity; zero where there are fewer."""
     size = capacity(stack[0].arrays.shape)
 
-    def lay(parts: tuple[Any, ...]) -> tf.Tensor:
+    def stack_parts(parts: tuple[Any, ...]) -> tf.Tensor:
         whole = np.zeros((size, *parts[0].shape), parts[0].dtype)
         np.stack(parts, out=whole[: len(parts)])
         return tf.constant(whole)
 
     arrays, targets = ([each.arrays for each in stack], [each.targets for each in stack])
-    return Arrays(*map(lay, zip(*arrays, strict=True))), Targets(*map(lay, zip(*targets, strict=True)))
+    tensors = BatchTensors(*map(stack_parts, zip(*arrays, strict=True)))
+    return tensors, Targets(*map(stack_parts, zip(*targets, strict=True)))

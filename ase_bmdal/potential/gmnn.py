@@ -14,7 +14,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from ase_bmdal.potential.descriptor import gaussian_moments, invariants
-from ase_bmdal.potential.gradients import Arrays, Evaluation, compiled_evaluate
+from ase_bmdal.potential.gradients import BatchTensors, Evaluation, compiled_evaluate
 from ase_bmdal.potential.network import InputScaling
 from ase_bmdal.potential.settings import ModelSettings, Precision
 from ase_bmdal.structures.batch import Batch, batches
@@ -213,14 +213,14 @@ def atomic_invariants(model: GMNN, structures: Sequence[Atoms]) -> NDArray[np.fl
     for _, batch in batches(
         structures, model.elements, settings.cutoff, settings.numpy_dtype, ATOMS_PER_BATCH
     ):
-        moments = gaussian_moments(model.tensors["beta"], *arrays_of(batch).surroundings, settings)
+        moments = gaussian_moments(model.tensors["beta"], *arrays_of(batch).environments, settings)
         rows += batch.split(invariants(moments).numpy())
     return np.concatenate(rows)
 
 
-def arrays_of(batch: Batch) -> Arrays:
+def arrays_of(batch: Batch) -> BatchTensors:
     """A batch as tensors."""
-    return Arrays(*(tf.constant(getattr(batch, name)) for name in Arrays._fields))
+    return BatchTensors(*(tf.constant(getattr(batch, name)) for name in BatchTensors._fields))
 
 
 def stress_of(virial: NDArray[np.float64], volume: float) -> NDArray[np.float64] | None:

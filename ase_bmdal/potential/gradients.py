@@ -12,14 +12,14 @@ from ase_bmdal.potential.network import Forward, forward
 from ase_bmdal.potential.posterior import norm, posterior_features
 from ase_bmdal.potential.repulsion import repulsion
 from ase_bmdal.potential.settings import ModelSettings
-from ase_bmdal.structures.batch import Shape
+from ase_bmdal.structures.batch import BatchShape
 
 Parameters = dict[str, tf.Tensor]
 BLOCK = 128  # atoms at least
 MANY_ATOMS = 512  # from which on blocks are worth it
 
 
-class Surroundings(NamedTuple):
+class Environments(NamedTuple):
     """What the energies of atoms depend on: species [A], those of the neighbours [A, K], pair vectors [A, K, 3]."""
 
     species: tf.Tensor
@@ -27,7 +27,7 @@ class Surroundings(NamedTuple):
     pairs: tf.Tensor
 
 
-class Arrays(NamedTuple):
+class BatchTensors(NamedTuple):
     """The tensors of a `Batch`: see there."""
 
     species: tf.Tensor
@@ -37,16 +37,16 @@ class Arrays(NamedTuple):
     volumes: tf.Tensor
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> BatchShape:
         """Padded size."""
         n_atoms, n_neighbours, _ = self.pairs.shape
-        return Shape(n_atoms, n_neighbours, self.volumes.shape[0])
+        return BatchShape(n_atoms, n_neighbours, self.volumes.shape[0])
 
     @property
-    def surroundings(self) -> Surroundings:
+    def environments(self) -> Environments:
         """Of all atoms."""
         neighbour = self.reverse // self.pairs.shape[1]
-        return Surroundings(self.species, tf.gather(self.species, neighbour), self.pairs)
+        return Environments(self.species, tf.gather(self.species, neighbour), self.pairs)
 
 
 class Evaluation(NamedTuple):
@@ -57,29 +57,30 @@ class Evaluation(NamedTuple):
     virials: tf.Tensor
 
 
-def atomic_network(parameters: Parameters, around: Surroundings, settings: ModelSettings) -> Forward:
+def atomic_network(parameters: Parameters, environments: Environments, settings: ModelSettings) -> Forward:
     """The network of each atom, from pair vectors to outputs."""
-    moments = gaussian_moments(parameters["beta"], *around, settings)
+    moments = gaussian_moments(parameters["beta"], *environments, settings)
     inputs = parameters["input_scale"] * (invariants(moments) - parameters["input_mean"])
     return forward(parameters, inputs)
 
 
-def atomic_energies(parameters: Parameters, around: Surroundings, settings: ModelSettings) -> tf.Tensor:
+def atomic_energies(parameters: Parameters, environments: Environments, settings: ModelSettings) -> tf.Tensor:
     """`E_i = c (sigma_Z y_i + mu_Z)` (paper, eq. 4), and the repulsion if there is one; zero for padding, [A]."""
-    return _energies(parameters, around, atomic_network(parameters, around, settings), settings)
+    return _energies(parameters, environments, atomic_network(parameters, environments, settings), settings)
 
 
 def _energies(
-    parameters: Parameters, around: Surroundings, network: Forward, settings: ModelSettings
+    parameters: Parameters, environments: Environments, network: Forward, settings: ModelSettings
 ) -> tf.Tensor:
-    scale, shift = (of_species(parameters[name], around.species) for name in ("scale", "shift"))
+    scale, shift = (of_species(parameters[name], environments.species) for name in ("scale", "shift"))
     energies = parameters["energy_scale"] * (scale * network.outputs + shift)
     if settings.repulsion is None:
         return energies
     numbers, neighbours = (
-        of_species(parameters["numbers"], each) for each in (around.species, around.neighbour_species)
+        of_species(parameters["numbers"], each)
+        for each in (environments.species, environments.neighbour_species)
     )
-    return energies + repulsion(around.pairs, numbers, neighbours, settings.cutoff)
+    return energies + repulsion(environments.pairs, numbers, neighbours, settings.cutoff)
 
 
 def of_species(values: tf.Tensor, species: tf.Tensor) -> tf.Tensor:
@@ -87,19 +88,19 @@ def of_species(values: tf.Tensor, species: tf.Tensor) -> tf.Tensor:
     return tf.linalg.matvec(tf.one_hot(species, values.shape[0], dtype=values.dtype), values)
 
 
-def evaluate(parameters: Parameters, arrays: Arrays, settings: ModelSettings) -> Evaluation:
+def evaluate(parameters: Parameters, arrays: BatchTensors, settings: ModelSettings) -> Evaluation:
     """Energies, forces and virials, which can be differentiated again.
 
     The energy is differentiated once, by the pair vectors `r_ij = r_j - r_i`. With `g_ij = dE/dr_ij`,
     `F_i = sum_j (g_ij - g_ji)` and the virial `dE/d(strain)` is `sum_ij r_ij g_ij`.
     """
-    energies, gradients = _rows(parameters, arrays.surroundings, None, settings, with_bias=False)
+    energies, gradients = _rows(parameters, arrays.environments, None, settings, with_bias=False)
     return _assemble(energies, gradients, arrays)
 
 
 def evaluate_with_uncertainty(
     parameters: Parameters,
-    arrays: Arrays,
+    arrays: BatchTensors,
     posterior: tf.Tensor | None,
     settings: ModelSettings,
     with_bias: bool = False,
@@ -125,54 +126,54 @@ def evaluate_with_uncertainty(
     with_bias = with_bias and posterior is not None
     n_results = 2 if posterior is None else 4 + with_bias
     energies, gradients, *more = _in_blocks(
-        lambda around: _rows(parameters, around, posterior, settings, with_bias),
-        arrays.surroundings,
+        lambda environments: _rows(parameters, environments, posterior, settings, with_bias),
+        arrays.environments,
         n_results,
     )
     evaluation = _assemble(energies, gradients, arrays)
     if posterior is None:
         return evaluation, None, None
-    deviations, mapped, *doubt = more
-    bias = _assemble(-deviations, doubt[0], arrays) if with_bias else None
+    deviations, mapped, *negative_sum = more
+    bias = _assemble(-deviations, negative_sum[0], arrays) if with_bias else None
     return evaluation, (deviations, norm(tf.reduce_sum(mapped, axis=0))), bias
 
 
 def _rows(
     parameters: Parameters,
-    around: Surroundings,
+    environments: Environments,
     posterior: tf.Tensor | None,
     settings: ModelSettings,
     with_bias: bool,
 ) -> list[tf.Tensor]:
     """Energies and their gradients; with a posterior `|P phi_i|` and the sum of `P phi_i`; gradients of the former."""
     with tf.GradientTape(persistent=True) as tape:
-        tape.watch(around.pairs)
-        network = atomic_network(parameters, around, settings)
-        energies = _energies(parameters, around, network, settings)
+        tape.watch(environments.pairs)
+        network = atomic_network(parameters, environments, settings)
+        energies = _energies(parameters, environments, network, settings)
         total = tf.reduce_sum(energies)
         if posterior is not None:
-            is_atom = tf.cast(around.species >= 0, energies.dtype)
+            is_atom = tf.cast(environments.species >= 0, energies.dtype)
             mapped = posterior_features(network, is_atom, posterior)
             deviations = norm(mapped)
-            doubt = -tf.reduce_sum(deviations)
-    rows = [energies, tape.gradient(total, around.pairs)]
+            negative_sum = -tf.reduce_sum(deviations)
+    rows = [energies, tape.gradient(total, environments.pairs)]
     if posterior is not None:
         rows += [deviations, tf.reduce_sum(mapped, axis=0, keepdims=True)]
     if with_bias:
-        rows.append(tape.gradient(doubt, around.pairs))
+        rows.append(tape.gradient(negative_sum, environments.pairs))
     return rows
 
 
 def _in_blocks(
-    function: Callable[[Surroundings], list[tf.Tensor]], around: Surroundings, n_results: int
+    function: Callable[[Environments], list[tf.Tensor]], environments: Environments, n_results: int
 ) -> list[tf.Tensor]:
-    """The same as `function(around)`, joined from blocks of atoms if there are many."""
-    n_blocks = _n_blocks(around.species.shape[0])
+    """The same as `function(environments)`, joined from blocks of atoms if there are many."""
+    n_blocks = _n_blocks(environments.species.shape[0])
     if n_blocks == 1:
-        return function(around)
-    blocks = [tf.reshape(rows, (n_blocks, -1, *rows.shape[1:])) for rows in around]
-    kinds = [around.pairs.dtype] * n_results
-    found = tf.map_fn(lambda block: function(Surroundings(*block)), blocks, fn_output_signature=kinds)
+        return function(environments)
+    blocks = [tf.reshape(rows, (n_blocks, -1, *rows.shape[1:])) for rows in environments]
+    kinds = [environments.pairs.dtype] * n_results
+    found = tf.map_fn(lambda block: function(Environments(*block)), blocks, fn_output_signature=kinds)
     return [tf.reshape(rows, (-1, *rows.shape[2:])) for rows in found]
 
 
@@ -182,7 +183,7 @@ def _n_blocks(n_atoms: int) -> int:
     return n_blocks if n_atoms >= MANY_ATOMS and n_atoms % n_blocks == 0 else 1
 
 
-def _assemble(energies: tf.Tensor, gradients: tf.Tensor, arrays: Arrays) -> Evaluation:
+def _assemble(energies: tf.Tensor, gradients: tf.Tensor, arrays: BatchTensors) -> Evaluation:
     """Forces and virials from the gradients by pair vectors [A, K, 3]."""
     forces = tf.reduce_sum(gradients - _seen_from_neighbour(gradients, arrays.reverse), axis=1)
     per_atom = tf.matmul(arrays.pairs, gradients, transpose_a=True)  # [A, 3, 3]
@@ -191,11 +192,11 @@ def _assemble(energies: tf.Tensor, gradients: tf.Tensor, arrays: Arrays) -> Eval
 
 
 @cache
-def compiled_evaluate(settings: ModelSettings, shape: Shape) -> Any:
+def compiled_evaluate(settings: ModelSettings, shape: BatchShape) -> Any:
     """Energies, forces and virials, compiled for an architecture and one shape of batch."""
 
     @Compiled
-    def run(parameters: Parameters, arrays: Arrays) -> Evaluation:
+    def run(parameters: Parameters, arrays: BatchTensors) -> Evaluation:
         return evaluate_with_uncertainty(parameters, arrays, None, settings)[0]
 
     return run
@@ -228,7 +229,7 @@ def compiled_step(settings: ModelSettings, shape: tuple[int, int], with_bias: bo
         touching = radii[:, None] + tf.gather(radii, neighbour)
         closest = tf.reduce_min(tf.norm(pairs, axis=-1) / touching)
         structure, volumes = tf.zeros_like(species), tf.zeros(1, settings.dtype)
-        arrays = Arrays(species, structure, tf.cast(pairs, settings.dtype), reverse, volumes)
+        arrays = BatchTensors(species, structure, tf.cast(pairs, settings.dtype), reverse, volumes)
         return closest, *evaluate_with_uncertainty(parameters, arrays, posterior, settings, with_bias)
 
     return run

@@ -10,9 +10,9 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import DTypeLike
 
 from ase_bmdal.potential.compilation import Compiled
-from ase_bmdal.potential.gradients import Arrays, Parameters, atomic_energies, evaluate
+from ase_bmdal.potential.gradients import BatchTensors, Parameters, atomic_energies, evaluate
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
-from ase_bmdal.structures.batch import Geometry, Shape
+from ase_bmdal.structures.batch import BatchShape, Geometry
 from ase_bmdal.structures.labels import Label
 
 
@@ -35,7 +35,7 @@ def assemble_targets(
     geometries: Sequence[Geometry],
     labels: Sequence[Label],
     how: TrainingSettings,
-    shape: Shape,
+    shape: BatchShape,
     dtype: DTypeLike,
 ) -> Targets:
     """Lay the labels of structures side by side, as `assemble` does their atoms.
@@ -84,7 +84,7 @@ class Terms(NamedTuple):
 
 
 def loss_terms(
-    parameters: Parameters, arrays: Arrays, targets: Targets, settings: ModelSettings, with_forces: bool
+    parameters: Parameters, arrays: BatchTensors, targets: Targets, settings: ModelSettings, with_forces: bool
 ) -> Terms:
     """The loss of a batch, term by term.
 
@@ -99,7 +99,7 @@ def loss_terms(
         return tf.math.unsorted_segment_sum(values, arrays.structure, n_structures)
 
     if not with_forces:
-        energies = per_structure(atomic_energies(parameters, arrays.surroundings, settings))
+        energies = per_structure(atomic_energies(parameters, arrays.environments, settings))
         energy = targets.energy_weights * (energies - targets.energies) ** 2
         return Terms(energy, tf.zeros_like(energy), tf.zeros_like(energy))
     evaluation = evaluate(parameters, arrays, settings)
@@ -110,11 +110,11 @@ def loss_terms(
 
 
 @cache
-def compiled_losses(settings: ModelSettings, shape: Shape, with_forces: bool) -> Any:
+def compiled_losses(settings: ModelSettings, shape: BatchShape, with_forces: bool) -> Any:
     """The loss of every structure, [S], compiled for an architecture and one shape of batch."""
 
     @Compiled
-    def run(parameters: Parameters, arrays: Arrays, targets: Targets) -> tf.Tensor:
+    def run(parameters: Parameters, arrays: BatchTensors, targets: Targets) -> tf.Tensor:
         return loss_terms(parameters, arrays, targets, settings, with_forces).total()
 
     return run

@@ -44,11 +44,11 @@ class InputScaling:
 
 
 class Forward(NamedTuple):
-    """What the network computed: outputs [A], inputs of each layer [A, d_{l-1}], sums of each layer [A, d_l]."""
+    """What the network computed: outputs [A], inputs [A, d_{l-1}] and pre-activations [A, d_l] of each layer."""
 
     outputs: tf.Tensor
     inputs: list[tf.Tensor]
-    sums: list[tf.Tensor]
+    pre_activations: list[tf.Tensor]
 
 
 def forward(parameters: dict[str, tf.Tensor], invariants: tf.Tensor) -> Forward:
@@ -61,15 +61,15 @@ def forward(parameters: dict[str, tf.Tensor], invariants: tf.Tensor) -> Forward:
     invariants
         [A, d_0].
     """
-    x, inputs, sums = invariants, [], []
+    x, inputs, pre_activations = invariants, [], []
     depth = count_layers(parameters)
     for layer in range(1, depth + 1):
         weights, bias = parameters[f"W{layer}"], parameters[f"b{layer}"]
         z = BIAS_SCALE * bias + weights.shape[0] ** -0.5 * (x @ weights)
         inputs.append(x)
-        sums.append(z)
+        pre_activations.append(z)
         x = ACTIVATION_SCALE * tf.nn.silu(z)
-    return Forward(sums[-1][:, 0], inputs, sums)
+    return Forward(pre_activations[-1][:, 0], inputs, pre_activations)
 
 
 def augmented_inputs(network: Forward) -> list[tf.Tensor]:
@@ -92,8 +92,8 @@ def output_gradients(network: Forward, weights: Sequence[tf.Tensor]) -> list[tf.
     weights
         `W` of each layer, [d_{l-1}, d_l].
     """
-    gradients = [tf.ones_like(network.sums[-1])]
-    for z, w in zip(network.sums[-2::-1], weights[:0:-1], strict=True):
+    gradients = [tf.ones_like(network.pre_activations[-1])]
+    for z, w in zip(network.pre_activations[-2::-1], weights[:0:-1], strict=True):
         sigmoid = tf.sigmoid(z)
         slope = ACTIVATION_SCALE * sigmoid * (1 + z * (1 - sigmoid))
         gradients.append(slope * w.shape[0] ** -0.5 * tf.matmul(gradients[-1], w, transpose_b=True))

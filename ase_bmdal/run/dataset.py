@@ -26,6 +26,8 @@ class Dataset:
         All of them, in the order of choice.
     done, pending
         Those that have a label, and those whose calculation has not finished.
+    done_ids
+        Numbers of those that have a label.
     next_round
         Number of a round that has not begun.
     """
@@ -45,6 +47,7 @@ class Dataset:
     def _sort(self) -> None:
         self.entries = list(self._by_id.values())
         self.done = [entry for entry in self.entries if entry.status == "done"]
+        self.done_ids = [entry.id for entry in self.done]
         self.pending = [entry for entry in self.entries if entry.status == "pending"]
         self.next_round = 1 + max((entry.round for entry in self.entries), default=-1)
 

@@ -101,10 +101,10 @@ class Batch:
     sizes: NDArray[np.int64]
 
     @property
-    def shape(self) -> "Shape":
+    def shape(self) -> "BatchShape":
         """Padded size."""
         n_atoms, n_neighbours, _ = self.pairs.shape
-        return Shape(n_atoms, n_neighbours, len(self.volumes))
+        return BatchShape(n_atoms, n_neighbours, len(self.volumes))
 
     def split(self, per_atom: NDArray[Real]) -> list[NDArray[Real]]:
         """Cut an array [A, ...] into one array per structure, leaving the padding out."""
@@ -112,7 +112,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Shape:
+class BatchShape:
     """Padded size of a batch: atoms A, neighbours K, structures S."""
 
     atoms: int
@@ -120,9 +120,9 @@ class Shape:
     structures: int
 
     @staticmethod
-    def fitting(geometries: Sequence[Geometry], bits: int = 3) -> "Shape":
+    def fitting(geometries: Sequence[Geometry], bits: int = 3) -> "BatchShape":
         """Smallest buckets that hold these structures; how many they are costs nothing but compilations."""
-        return Shape(
+        return BatchShape(
             bucket(sum(map(len, geometries)), bits),
             bucket(max(g.width for g in geometries), bits),
             bucket(len(geometries), bits=0),
@@ -130,7 +130,11 @@ class Shape:
 
 
 def assemble(
-    geometries: Sequence[Geometry], elements: Sequence[int], shape: Shape, padding: float, dtype: DTypeLike
+    geometries: Sequence[Geometry],
+    elements: Sequence[int],
+    shape: BatchShape,
+    padding: float,
+    dtype: DTypeLike,
 ) -> Batch:
     """Lay structures side by side and pad.
 
@@ -267,7 +271,7 @@ def _lay_out(
     for members in _groups(order, structures, atoms_per_batch):
         geometries = Geometry.of_each([structures[index] for index in members], cutoff)
         is_large = len(members) == 1 and 2 * len(geometries[0]) > atoms_per_batch
-        shape = Shape.fitting(geometries, bits=3 if is_large else 1)
+        shape = BatchShape.fitting(geometries, bits=3 if is_large else 1)
         yield members, assemble(geometries, elements, shape, 2 * cutoff, dtype)
 
 

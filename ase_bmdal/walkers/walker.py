@@ -165,10 +165,12 @@ class Walker:
                 has_learned = self.learn([self._frame(atoms)], Cause.REJECTED, f"{error}")
 
     def _collect(self, atoms: Atoms, answer: Answer) -> Answer:
-        """Take the frame for what it may teach, and learn if a round is due."""
+        """Take the frame for what it may teach, and learn if a round is due and none is being done."""
         learner = self.loop.learner
         self.trigger.note(atoms, self.verdict)
         self._offer(atoms)
+        if self.loop.is_working:
+            return answer
         if self.trigger.is_due(learner.n_rounds):
             self.learn([self._frame(atoms)], Cause.BOUND_EXCEEDED, self._reason)
             return self._evaluate(atoms)

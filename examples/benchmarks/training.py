@@ -63,7 +63,7 @@ def accuracy(data: Path, n: int, added: int, n_test: int, epochs: int | None, se
     for name, n_used, training, model in (
         ("from scratch", n, how, None),
         ("from scratch", n + added, how, None),
-        ("warm", n + added, Retraining().shortened(how, n + added), "first"),
+        ("warm", n + added, Retraining().warm_start(how, n + added), "first"),
     ):
         start = time.perf_counter()
         trained = train(

@@ -101,7 +101,7 @@ class Curve:
         ]
 
     def _trained(self, rows: Sequence[Entry], model: Potential | None) -> tuple[Potential, ErrorModel]:
-        how = Retraining().shortened(self._how, len(rows)) if model else self._how
+        how = Retraining().warm_start(self._how, len(rows)) if model else self._how
         seed = int(stream(self._seed, "training", len(rows)).integers(2**31))
         structures = [row.atoms for row in rows]
         trained = train(structures, cutoff=self._cutoff, training=how, seed=seed, model=model)

@@ -24,7 +24,7 @@ def energy_gradient(model, atoms, name):
     parameters = dict(model.tensors)
     with tf.GradientTape() as tape:
         tape.watch(parameters)
-        energy = tf.reduce_sum(atomic_energies(parameters, arrays_of(batch).surroundings, model.settings))
+        energy = tf.reduce_sum(atomic_energies(parameters, arrays_of(batch).environments, model.settings))
     return tape.gradient(energy, parameters[name]).numpy()
 
 

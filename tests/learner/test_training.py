@@ -123,8 +123,8 @@ def test_a_kept_potential_knows_when_it_was_last_trained_from_scratch(models, tr
 
 def test_a_warm_round_is_short_and_may_be_slow():
     training = TrainingSettings(epochs=200, rate=0.5, weight_decay=0.01)
-    warm = Retraining(rate=0.2).shortened(training, 50)
+    warm = Retraining(rate=0.2).warm_start(training, 50)
     assert (warm.epochs, warm.rate, warm.weight_decay) == (50, 0.1, 0.01)
     assert warm.left_of_rates(np.array([0.0, 0.5])) == pytest.approx([0.1, 0.1 / 4])
-    assert Retraining(epochs=7).shortened(training, 50).epochs == 7
-    assert Retraining().shortened(TrainingSettings(), 50).epochs == TrainingSettings().epochs_for(50) // 4
+    assert Retraining(epochs=7).warm_start(training, 50).epochs == 7
+    assert Retraining().warm_start(TrainingSettings(), 50).epochs == TrainingSettings().epochs_for(50) // 4

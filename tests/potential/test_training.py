@@ -16,7 +16,7 @@ from ase_bmdal.potential.network import initial_parameters
 from ase_bmdal.potential.regression import fit_reference, rebase, scale_of_forces
 from ase_bmdal.potential.settings import Descent, LearningRates, ModelSettings, TrainingSettings
 from ase_bmdal.potential.training import train
-from ase_bmdal.structures.batch import Shape
+from ase_bmdal.structures.batch import BatchShape
 from ase_bmdal.structures.labels import Label, label_of, labels_of
 from tests.builders import random_model, rattled
 
@@ -185,8 +185,8 @@ class TestSteps:
         assert members == sorted(9 * list(range(8)))
 
     def test_a_stack_of_large_batches_stays_small(self):
-        assert capacity(Shape(64, 20, 2)) == 16
-        assert capacity(Shape(4096, 160, 32)) == 1
+        assert capacity(BatchShape(64, 20, 2)) == 16
+        assert capacity(BatchShape(4096, 160, 32)) == 1
 
 
 @pytest.mark.parametrize(

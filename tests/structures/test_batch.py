@@ -4,9 +4,9 @@ from ase.build import bulk, molecule
 
 from ase_bmdal.common.errors import UnknownElementError
 from ase_bmdal.structures.batch import (
+    BatchShape,
     Geometry,
     Remembered,
-    Shape,
     assemble,
     batches,
     species_of,
@@ -20,7 +20,7 @@ ELEMENTS = sorted({int(z) for atoms in STRUCTURES for z in atoms.numbers})
 
 def batch_of(structures, cutoff=4.0):
     geometries = [Geometry.of(atoms, cutoff) for atoms in structures]
-    shape = Shape.fitting(geometries)
+    shape = BatchShape.fitting(geometries)
     return geometries, assemble(geometries, ELEMENTS, shape, 2 * cutoff, "float32")
 
 
