@@ -8,7 +8,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ase_bmdal.acquisition.combination import COMBINATIONS
+    from ase_bmdal.acquisition.candidates import candidates
+    from ase_bmdal.acquisition.combination import COMBINATIONS, Combination
     from ase_bmdal.calculator.gmnn import GMNNCalculator
     from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
     from ase_bmdal.common.errors import (
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from ase_bmdal.labelling.settings import LabellingSettings
     from ase_bmdal.learner.loading import load_model
     from ase_bmdal.learner.settings import Convergence, InitialData, Promotion, Retraining
+    from ase_bmdal.potential.files import read_model, save_model
+    from ase_bmdal.potential.fit import Epoch
+    from ase_bmdal.potential.gmnn import Potential, mean_label
     from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
     from ase_bmdal.potential.training import train
     from ase_bmdal.run.events import (
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
         SimulationEnded,
     )
     from ase_bmdal.selection import select
+    from ase_bmdal.structures.batch import Remembered
+    from ase_bmdal.structures.labels import Label, labels_of
     from ase_bmdal.uncertainty.limits import UncertaintyLimits
 
 __version__ = "0.1.0"
@@ -80,6 +86,16 @@ _HOME = {
     "StoreError": "common.errors",
     "ForkError": "common.errors",
     "SimulationStopped": "common.errors",
+    "Combination": "acquisition.combination",
+    "candidates": "acquisition.candidates",
+    "Potential": "potential.gmnn",
+    "mean_label": "potential.gmnn",
+    "Epoch": "potential.fit",
+    "read_model": "potential.files",
+    "save_model": "potential.files",
+    "Label": "structures.labels",
+    "labels_of": "structures.labels",
+    "Remembered": "structures.batch",
 }
 
 __all__ = [
@@ -117,6 +133,17 @@ __all__ = [
     "StoreError",
     "ForkError",
     "SimulationStopped",
+    # for programs that build on this package, such as the paper's experiments
+    "Combination",
+    "candidates",
+    "Potential",
+    "mean_label",
+    "Epoch",
+    "read_model",
+    "save_model",
+    "Label",
+    "labels_of",
+    "Remembered",
 ]
 
 
