@@ -24,7 +24,9 @@ def test_blocks_of_atoms_change_nothing(monkeypatch, how, repulsion):
     posterior = None if how == "plain" else tf.constant(rng.normal(size=(5, n_features)))
 
     def found():
-        return evaluate_with_uncertainty(model.tensors, arrays_of(batch), posterior, model.settings, how == "pulled")
+        return evaluate_with_uncertainty(
+            model.tensors, arrays_of(batch), posterior, model.settings, how == "pulled"
+        )
 
     whole = found()
     monkeypatch.setattr(gradients, "BLOCK", 8)
