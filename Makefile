@@ -1,6 +1,7 @@
 # make demo   ethanol learns GFN2-xTB while it moves: run folder ethanol/, figure ethanol/learning.png
 # make test   all tests
 # make lint   ruff, mypy, import-linter
+# make layers the rooms of the package in layers, from their own imports
 # make docs   the documentation as a web site, build/docs
 #
 # Everything is installed into .venv; nothing else is touched.
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # Two test processes on two cores: one thread each for TensorFlow and everything else.
 ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint layers docs clean
 
 demo: .venv/.demo
 	@$(BIN)/ase-bmdal demo
@@ -25,6 +26,9 @@ lint: .venv/.test
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+layers: .venv/.test
+	@$(BIN)/python -m tests.architecture.layers
 
 docs: .venv/.docs
 	@$(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml

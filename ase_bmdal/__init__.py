@@ -8,7 +8,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ase_bmdal.acquisition.acquisition import COMBINATIONS
+    from ase_bmdal.acquisition.acquisition import COMBINATIONS, Acquisition
+    from ase_bmdal.acquisition.ranking import rank
     from ase_bmdal.acquisition.select_batch import select_batch
     from ase_bmdal.calculator.gmnn import GMNNCalculator
     from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from ase_bmdal.labelling.settings import LabellingSettings
     from ase_bmdal.learner.loading import load_model
     from ase_bmdal.learner.settings import Convergence, InitialData, Promotion, Retraining
+    from ase_bmdal.potential.files import read_model, save_model
+    from ase_bmdal.potential.fit import Epoch
+    from ase_bmdal.potential.gmnn import Potential, mean_label
     from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
     from ase_bmdal.potential.training import train
     from ase_bmdal.run.events import (
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
         SimulationEnded,
     )
     from ase_bmdal.selection import select
+    from ase_bmdal.structures.batch import Remembered
+    from ase_bmdal.structures.labels import Label, labels_of
     from ase_bmdal.uncertainty.limits import UncertaintyLimits
 
 __version__ = "0.1.0"
@@ -82,6 +88,16 @@ _HOME = {
     "StoreError": "common.errors",
     "ForkError": "common.errors",
     "SimulationStopped": "common.errors",
+    "Acquisition": "acquisition.acquisition",
+    "rank": "acquisition.ranking",
+    "Potential": "potential.gmnn",
+    "mean_label": "potential.gmnn",
+    "Epoch": "potential.fit",
+    "read_model": "potential.files",
+    "save_model": "potential.files",
+    "Label": "structures.labels",
+    "labels_of": "structures.labels",
+    "Remembered": "structures.batch",
 }
 
 __all__ = [
@@ -120,6 +136,17 @@ __all__ = [
     "StoreError",
     "ForkError",
     "SimulationStopped",
+    # for programs that build on this package, such as the paper's experiments
+    "Acquisition",
+    "rank",
+    "Potential",
+    "mean_label",
+    "Epoch",
+    "read_model",
+    "save_model",
+    "Label",
+    "labels_of",
+    "Remembered",
 ]
 
 

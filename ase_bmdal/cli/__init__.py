@@ -1,5 +1,7 @@
-"""The command ``ase-bmdal``."""
+"""The command ``ase-bmdal``, and what commands of other packages need."""
 
+from ase_bmdal.cli.data import require
 from ase_bmdal.cli.program import main
+from ase_bmdal.cli.quiet import load_potential
 
-__all__ = ["main"]
+__all__ = ["main", "load_potential", "require"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def read_structures(path: str) -> list[Atoms]:
-    """All structures of a file that `ase.io.read` understands.
+    """Structures of a file that `ase.io.read` understands: all, or those that ``@`` behind its name asks for.
 
     Raises
     ------
@@ -22,14 +23,16 @@ def read_structures(path: str) -> list[Atoms]:
     ValueError
         If there is no structure in it.
     """
+    from ase import Atoms
     from ase.io import read
 
     try:
-        frames = list(read(path, ":"))
+        found = read(path, None if "@" in Path(path).name else ":")  # an index would overrule the name
     except Exception as error:  # each format of ASE has exceptions of its own
         if isinstance(error, OSError) and error.filename is not None:
             raise
         raise ValueError(f"{path}: expected structures that ASE can read, got {error!r}") from error
+    frames = [found] if isinstance(found, Atoms) else list(found)
     if not frames:
         raise ValueError(f"{path}: expected structures, found none")
     return frames

@@ -7,12 +7,14 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 
 from ase_bmdal import __version__
-from ase_bmdal.cli import benchmark, demo, evaluate, report, select, train
+from ase_bmdal.cli import demo, evaluate, report, select, train
 from ase_bmdal.common.errors import Error
 
-COMMANDS = (demo, train, evaluate, select, report, benchmark)
+COMMANDS = (demo, train, evaluate, select, report)
+FURTHER = "ase_bmdal.commands"  # entry points of packages that have commands: modules with `add_to`
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ase-bmdal {__version__}")
     parser.set_defaults(if_interrupted="Interrupted: the same command starts anew.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in COMMANDS:
+    for command in (*COMMANDS, *(each.load() for each in entry_points(group=FURTHER))):
         command.add_to(commands)
     return parser
 

@@ -4,6 +4,8 @@ import os
 import uuid
 from pathlib import Path
 
+__all__ = ["write_atomically"]
+
 TEMPORARY = ".unfinished"
 
 

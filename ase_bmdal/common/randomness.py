@@ -4,6 +4,8 @@ import hashlib
 
 import numpy as np
 
+__all__ = ["stream"]
+
 
 def stream(seed: int, *names: str | int) -> np.random.Generator:
     """Random numbers that depend on the seed and on what they are for, and on nothing else.

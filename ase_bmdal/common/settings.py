@@ -9,6 +9,8 @@ from typing import Any, TypeVar, dataclass_transform
 import pydantic
 from pydantic.dataclasses import dataclass
 
+__all__ = ["settings", "plain"]
+
 Class = TypeVar("Class")
 
 
@@ -24,8 +26,8 @@ def settings(cls: type[Class]) -> type[Class]:
     Returns
     -------
     type
-        The dataclass. Making one with a wrong value raises `pydantic.ValidationError`, a `ValueError`;
-        an unknown field raises `TypeError`.
+        The dataclass. Making one with a wrong value or an unknown field raises `pydantic.ValidationError`, a
+        `ValueError`.
     """
     config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_default=True)
     return dataclass(frozen=True, kw_only=True, config=config)(cls)  # type: ignore[return-value]

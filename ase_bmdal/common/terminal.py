@@ -2,6 +2,8 @@
 
 from typing import TextIO
 
+__all__ = ["StatusLines"]
+
 CLEAR = "\r\x1b[K"
 
 

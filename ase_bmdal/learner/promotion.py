@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ase_bmdal.common.deviation import Deviation
 from ase_bmdal.learner.settings import Promotion
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.structures.structure_only import structure_only
@@ -95,7 +96,7 @@ def examine(
         np.linalg.norm(there - here, axis=1).max() for here, there in zip(ends[::2], ends[1::2], strict=True)
     ]
     return Examination(
-        float(np.sqrt(np.mean(errors**2))),
+        Deviation.of(errors).rmse,
         float(np.linalg.norm(errors, axis=1).max()),
         float(np.max(changes) / displacement),
     )

@@ -1,7 +1,6 @@
 """Architecture of the potential, and how it is trained."""
 
 import math
-from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -189,19 +188,3 @@ class TrainingSettings:
             clip_after=self.clip_after,
             energy_delay=self.energy_delay,
         )
-
-
-PAPER_ARCHITECTURE = ModelSettings(
-    envelope="cosine", n_gaussians=7, n_radial=5, shared=0.0, input_spread=None, hidden=(512, 512)
-)
-PAPER = TrainingSettings(
-    epochs=1000,
-    batch_size=32,
-    decay_power=1.0,
-    weight_decay=0.0,
-    force_length=None,
-    energy_delay=0.0,
-    energy_weight=1.0,
-    stress_weight=0.0,
-)
-PAPER_ENERGY_ONLY = replace(PAPER, epochs=500)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ase_bmdal.common.deviation import Deviation
 from ase_bmdal.structures.labels import Label
 
 Floats = NDArray[np.floating[Any]]
@@ -31,20 +32,12 @@ class ForcePairs:
     @property
     def mae(self) -> float:
         """Mean absolute error, eV/Å."""
-        return float(np.mean(np.abs(self.predicted - self.reference)))
+        return Deviation.of(self.predicted - self.reference).mae
 
     def of_round(self, number: int) -> "ForcePairs":
         """Components of one round only."""
         chosen = self.rounds == number
         return ForcePairs(reference=self.reference[chosen], predicted=self.predicted[chosen])
-
-
-@dataclass(frozen=True)
-class Deviation:
-    """Mean absolute and root-mean-square error."""
-
-    mae: float
-    rmse: float
 
 
 def errors_of(predicted: Sequence[Label], reference: Sequence[Label]) -> dict[str, Deviation]:
@@ -71,14 +64,14 @@ def errors_of(predicted: Sequence[Label], reference: Sequence[Label]) -> dict[st
     energy = np.array(
         [ours.energy - theirs.energy for ours, theirs in zip(predicted, reference, strict=True)]
     )
-    errors = {"energy": _deviation(energy)}
+    errors = {"energy": Deviation.of(energy)}
     if all(label.forces is not None for label in predicted):
         sizes = np.array([len(label.forces) for label in predicted if label.forces is not None])
-        errors["energy_per_atom"] = _deviation(energy / sizes)
+        errors["energy_per_atom"] = Deviation.of(energy / sizes)
     for name in ("forces", "stress"):
         differences = [ours - theirs for ours, theirs in _both(name, predicted, reference)]
         if differences:
-            errors[name] = _deviation(np.concatenate([each.ravel() for each in differences]))
+            errors[name] = Deviation.of(np.concatenate([each.ravel() for each in differences]))
     return errors
 
 
@@ -94,7 +87,3 @@ def force_pairs(predicted: Sequence[Label], reference: Sequence[Label]) -> Force
 def _both(name: str, predicted: Sequence[Label], reference: Sequence[Label]) -> list[tuple[Floats, Floats]]:
     pairs = ((getattr(a, name), getattr(b, name)) for a, b in zip(predicted, reference, strict=True))
     return [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
-
-
-def _deviation(differences: Floats) -> Deviation:
-    return Deviation(float(np.mean(np.abs(differences))), float(np.sqrt(np.mean(differences**2))))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ase_bmdal.report.errors import Deviation
+from ase_bmdal.common.deviation import Deviation
 from ase_bmdal.report.run import Run
 from ase_bmdal.run.events import Round
 

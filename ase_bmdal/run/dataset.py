@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from ase_bmdal.common.deviation import Deviation
 from ase_bmdal.labelling.record import LabelRecord
 from ase_bmdal.run.events import Cause
 from ase_bmdal.run.store import Entry, LabelStore
@@ -138,8 +139,5 @@ def errors_before_training(entries: Sequence[Entry]) -> tuple[float, float, floa
         (entry.prediction["energy"] - entry.atoms.get_potential_energy()) / len(entry.atoms)
         for entry in known
     ]
-    return (
-        float(np.mean(np.abs(forces))),
-        float(np.sqrt(np.mean(forces**2))),
-        float(np.mean(np.abs(energies))),
-    )
+    deviation = Deviation.of(forces)
+    return deviation.mae, deviation.rmse, Deviation.of(energies).mae

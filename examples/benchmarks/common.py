@@ -22,8 +22,9 @@ from ase.io import write
 from ase.md.verlet import VelocityVerlet
 from ase.spacegroup import crystal
 
-from ase_bmdal.benchmark.data import read_frames
-from ase_bmdal.potential.settings import PAPER_ARCHITECTURE, ModelSettings
+from ase_bmdal import ModelSettings
+from ase_bmdal_experiments.data import read_frames
+from ase_bmdal_experiments.settings import PAPER_ARCHITECTURE
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -10,9 +10,8 @@ import numpy as np
 from ase import Atoms, units
 from common import Ask, announce, apax, frames_of, parser, ratio, row, same_size, table
 
-from ase_bmdal import Retraining, TrainingSettings, train
-from ase_bmdal.potential.fit import Epoch
-from ase_bmdal.potential.gmnn import Potential
+from ase_bmdal import Epoch, Potential, Retraining, TrainingSettings, labels_of, train
+from ase_bmdal.report.errors import errors_of
 
 CASES = {"aspirin": ("aspirin_pool", 4.0), "TiO2": ("tio2_pool", 6.5)}
 CUTOFF = 4.0  # Å, for aspirin
@@ -52,9 +51,7 @@ def throughput(
 
 def force_error(model: Potential, test: Sequence[Atoms]) -> float:
     """Mean absolute error, kcal/mol/Å."""
-    labels = model.predict(test)
-    errors = [label.forces - atoms.get_forces() for label, atoms in zip(labels, test, strict=True)]
-    return float(np.abs(np.concatenate(errors)).mean() / KCAL)
+    return float(errors_of(model.predict(test), labels_of(test))["forces"].mae / KCAL)
 
 
 def accuracy(data: Path, n: int, added: int, n_test: int, epochs: int | None, seed: int) -> None:

@@ -21,7 +21,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from ase_bmdal import Retraining, TrainingSettings, UncertaintyLimits, train
 from ase_bmdal.acquisition.acquisition import Acquisition
 from ase_bmdal.acquisition.ranking import rank
-from ase_bmdal.benchmark.data import read_frames
 from ase_bmdal.common.randomness import stream
 from ase_bmdal.learner.initial_holdout import initial_holdout
 from ase_bmdal.potential.gmnn import Potential
@@ -29,6 +28,7 @@ from ase_bmdal.run.store import Entry, LabelStore
 from ase_bmdal.uncertainty.calibrate import calibrated, fit_error_model, force_errors, predictions
 from ase_bmdal.uncertainty.conformal import coverage
 from ase_bmdal.uncertainty.error_model import ErrorModel
+from ase_bmdal_experiments.data import read_frames
 
 LIMITS = UncertaintyLimits()
 LEVELS = (0.5, 0.8, 0.9, 0.95)

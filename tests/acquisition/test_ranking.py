@@ -68,16 +68,9 @@ def test_a_posterior_of_nothing_is_the_prior(name):
     assert picks[0] == (POOL**2).sum(axis=1).argmax()
 
 
+@pytest.mark.usefixtures("not_compiled")
 class TestEvaluated:
     structures = tuple(copper(seed) for seed in range(6))
-
-    @pytest.fixture(autouse=True)
-    def not_compiled(self):
-        import tensorflow as tf
-
-        tf.config.run_functions_eagerly(True)
-        yield
-        tf.config.run_functions_eagerly(False)
 
     @pytest.fixture
     def committee(self):

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 import ase_bmdal
+import ase_bmdal_experiments
 
 PACKAGE = Path(ase_bmdal.__file__).parent
+EXPERIMENTS = Path(ase_bmdal_experiments.__file__).parent
 
 
-def _modules_that_import(name):
+def _modules_that_import(name, package=PACKAGE):
     return [
-        path.relative_to(PACKAGE).as_posix()
-        for path in sorted(PACKAGE.rglob("*.py"))
+        path.relative_to(package).as_posix()
+        for path in sorted(package.rglob("*.py"))
         if name in _imported_by(ast.parse(path.read_text()))
     ]
 
@@ -26,6 +28,11 @@ def _imported_by(tree):
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             yield node.module.partition(".")[0]
+
+
+def test_every_room_has_its_tests():
+    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert rooms <= {path.parent.name for path in (PACKAGE.parent / "tests").glob("*/test_*.py")}
 
 
 def test_contracts_are_kept():
@@ -44,13 +51,18 @@ def test_contracts_are_kept():
     ("package", "homes"),
     [
         ("mpi4py", ["labelling/mpi.py"]),
-        ("matplotlib", ["benchmark/figures.py", "report/figures.py"]),
+        ("matplotlib", ["report/figures.py"]),
         ("pickle", ["labelling/messages.py"]),  # between a worker and its child, never a file
         ("multiprocessing", []),
     ],
 )
 def test_homes(package, homes):
     assert _modules_that_import(package) == homes
+
+
+@pytest.mark.parametrize(("package", "homes"), [("matplotlib", ["figures.py"]), ("tensorflow", [])])
+def test_homes_in_the_experiments(package, homes):
+    assert _modules_that_import(package, EXPERIMENTS) == homes
 
 
 def test_tensorflow_has_two_homes():
@@ -67,6 +79,7 @@ def test_tensorflow_has_two_homes():
         "ase_bmdal.kernels",
         "ase_bmdal.labelling.labeller",
         "ase_bmdal.acquisition",
+        "ase_bmdal_experiments.command",
     ],
 )
 def test_loads_no_tensorflow(module):

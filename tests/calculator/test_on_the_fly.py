@@ -11,7 +11,6 @@ import pytest
 from ase.calculators.fd import calculate_numerical_forces
 from ase.constraints import FixAtoms
 from ase.mep import NEB
-from pydantic import ValidationError
 
 from ase_bmdal import UncertaintyLimits
 from ase_bmdal.common.errors import FolderInUseError, LabellingError, ModelError
@@ -33,17 +32,17 @@ def calc(watch, run):
 
 
 def test_results_are_those_of_the_potential_after_the_round(calc):
-    atoms = copper()
-    walk(atoms, calc, 5)
-    for _ in range(3):
-        version = calc.learner.generation
+    atoms, versions = copper(), []
+    for seed in range(3):
+        walk(atoms, calc, 5, seed)
         energy, forces, stress = atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
         [label] = calc.learner.potential.predict([atoms])
         assert energy == pytest.approx(label.energy, abs=1e-5)
         np.testing.assert_allclose(forces, label.forces, atol=1e-5)
         np.testing.assert_allclose(stress, label.stress, atol=1e-6)
         assert atoms.get_potential_energy(force_consistent=True) == energy
-    assert calc.learner.generation > version - 1
+        versions.append(calc.learner.generation)
+    assert versions[0] < versions[-1]
 
 
 def test_asking_again_costs_nothing(calc):
@@ -164,7 +163,7 @@ def test_numerical_forces_agree(calc):
     ],
 )
 def test_settings_are_refused_by_name(watch, run, wrong, message):
-    with pytest.raises((ValueError, ValidationError), match=message):
+    with pytest.raises(ValueError, match=message):
         learning(watch.reference, run, **wrong)
     assert not run.exists()
 

@@ -12,6 +12,7 @@ from ase_bmdal.cli.program import make_parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINKED = [*PAGES, ROOT / "docs" / "results" / "README.md", *sorted((ROOT / "docs" / "notes").glob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 TOP = {
     "ase_bmdal", "tests", "examples", "docs", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "Makefile",
@@ -55,9 +56,23 @@ def test_commands_are_understood(page, line):
 
 
 def test_links_lead_somewhere():
-    for page in PAGES:
+    for page in LINKED:
         for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
             assert target.startswith("https://") or (page.parent / target.partition("#")[0]).is_file(), target
+
+
+def test_manuals_tell_what_is_and_notes_are_dated():
+    for page in PAGES:
+        text = re.sub(r"\]\([^)]+\)", "", page.read_text())  # links to notes have dates
+        assert not re.findall(r"\b20\d\d-\d\d-\d\d\b|\bcommit `?[0-9a-f]{7}", text), page.name
+    for note in (ROOT / "docs" / "notes").iterdir():
+        assert note.read_text().startswith(f"# {note.name[:10]}: "), note.name
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / "docs" / "site" / "mkdocs.yml").read_text()
+    for page in [*PAGES[1:], *(ROOT / "docs" / "notes").iterdir()]:
+        assert f": {page.relative_to(ROOT / 'docs')}\n" in navigation, page.name
 
 
 def test_the_script_is_the_same_everywhere():
@@ -70,9 +85,10 @@ def test_the_script_is_the_same_everywhere():
 
 
 def test_every_file_that_is_named_exists():
+    rooms = [path.name for path in (ROOT / "ase_bmdal").iterdir() if path.is_dir()]
     for page in PAGES:
         for name in re.findall(
-            r"`((?:examples|tests|labelling|learner|common|report|acquisition)/[\w/.]*)`", page.read_text()
+            rf"`((?:{'|'.join(['examples', 'tests', *rooms])})/[\w/.]*)`", page.read_text()
         ):
             assert (ROOT / name).exists() or (ROOT / "ase_bmdal" / name).exists(), f"{page.name}: {name}"
 

@@ -19,10 +19,7 @@ from ase_bmdal.common.errors import UntrustedError
 from ase_bmdal.labelling.record import LabelRecord
 from ase_bmdal.run.store import LabelStore
 from ase_bmdal.structures.labels import labels_of
-from tests.learner.conftest import not_compiled
 from tests.learner.runs import copper, labelled
-
-__all__ = ["not_compiled"]
 
 TINY = [
     "--set",
@@ -105,7 +102,7 @@ def test_a_recipe_is_measured_and_simulated_once_and_told_in_tables(
 def test_bounds_hold_on_what_they_are_made_of(driver, data):
     measures = driver("measures")
     error = np.arange(1.0, 101.0)
-    held = measures._held(error, np.full(100, 95.0))
+    held = measures.held(error, np.full(100, 95.0))
     assert held["coverage"] == 0.95
     assert held["coverage_largest"] == 0.0
     assert held["sharpness"] == pytest.approx(95 / 50.5, rel=1e-3)
@@ -177,8 +174,13 @@ def test_a_run_is_replayed_and_measured_round_by_round(driver, call, tmp_path, c
     assert lines[0]["recipe"].startswith("default batch_size=32")
     (summary,) = driver("tables").long_summary(lines[:1]).splitlines()[3:]
     assert summary.endswith("| 1 | – |")
-    driver("tables").long_figure(lines, tmp_path / "long.png")
-    assert (tmp_path / "long.png").stat().st_size > 5000
+    panels = driver("tables").long_figure(lines).axes
+    assert [axes.get_title() for axes in panels] == ["other labels", "trajectory"]
+    largest, rmse = panels[1].lines
+    assert [line.get_label() for line in panels[1].lines] == ["replay: largest", "replay: RMSE"]
+    assert largest.get_xdata().tolist() == rmse.get_xdata().tolist() == [2, 3]
+    found = [line["errors"]["trajectory"]["force_rmse"] / 1e3 for line in lines]
+    assert rmse.get_ydata().tolist() == found
     capsys.readouterr()
 
 

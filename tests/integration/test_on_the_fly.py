@@ -4,7 +4,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from ase import units
 from ase.build import add_adsorbate, fcc100, molecule
 from ase.calculators.emt import EMT
@@ -36,13 +35,6 @@ class NoStress(EMT):
     def calculate(self, *args, **kwargs):
         super().calculate(*args, **kwargs)
         del self.results["stress"]
-
-
-@pytest.fixture
-def not_compiled():
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture
@@ -164,7 +156,7 @@ def test_a_bad_reference_is_explained(tmp_path, name):
             atoms.get_forces()
     rows = LabelStore(tmp_path / "run" / "labels.db").rows()
     assert [row.status for row in rows] == ["failed"] * 2
-    assert all(row.seconds is not None for row in rows)
+    assert all(row.seconds > 0 for row in rows)
 
 
 def test_water_learned_from_xtb(tmp_path):

@@ -13,7 +13,7 @@ from ase_bmdal.potential.files import read_model, save_model
 from ase_bmdal.potential.gmnn import GMNN, Committee, atomic_invariants
 from ase_bmdal.potential.gradients import compiled_evaluate, compiled_step
 from ase_bmdal.potential.network import InputScaling
-from ase_bmdal.potential.settings import PAPER_ARCHITECTURE, ModelSettings
+from ase_bmdal.potential.settings import ModelSettings
 from ase_bmdal.structures.batch import Geometry
 from ase_bmdal.structures.buckets import bucket
 from tests.builders import every_geometry, model_for, random_model, rattled
@@ -243,10 +243,6 @@ def test_a_newer_format_is_refused(tmp_path, monkeypatch):
 def test_settings_check_themselves(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ModelSettings(**wrong)
-
-
-def test_the_paper_has_360_invariants():
-    assert PAPER_ARCHITECTURE.widths == (360, 512, 512, 1)
 
 
 class TestInputScaling:

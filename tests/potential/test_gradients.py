@@ -7,7 +7,7 @@ from ase.build import bulk
 
 from ase_bmdal.potential import gradients
 from ase_bmdal.potential.gmnn import arrays_of
-from ase_bmdal.potential.gradients import examine
+from ase_bmdal.potential.gradients import evaluate_with_uncertainty
 from ase_bmdal.structures.batch import batches
 from ase_bmdal.structures.buckets import bucket
 from tests.builders import random_model, rattled
@@ -24,7 +24,9 @@ def test_blocks_of_atoms_change_nothing(monkeypatch, how, repulsion):
     posterior = None if how == "plain" else tf.constant(rng.normal(size=(5, n_features)))
 
     def found():
-        return examine(model.tensors, arrays_of(batch), posterior, model.settings, how == "pulled")
+        return evaluate_with_uncertainty(
+            model.tensors, arrays_of(batch), posterior, model.settings, how == "pulled"
+        )
 
     whole = found()
     monkeypatch.setattr(gradients, "BLOCK", 8)

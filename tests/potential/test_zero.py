@@ -4,7 +4,6 @@ import logging
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from ase import Atoms
 from ase.build import molecule
 
@@ -19,11 +18,7 @@ SMALL = {"hidden": (8,), "n_gaussians": 4, "n_radial": 2, "cutoff": 3.5}
 STILL = TrainingSettings(epochs=1, rates=LearningRates(network=0, beta=0, shift=0, scale=0))
 
 
-@pytest.fixture(autouse=True)
-def not_compiled():
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("not_compiled")
 
 
 @pytest.fixture

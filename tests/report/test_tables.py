@@ -1,4 +1,4 @@
-from ase_bmdal.report.errors import Deviation
+from ase_bmdal.common.deviation import Deviation
 from ase_bmdal.report.run import read_run
 from ase_bmdal.report.tables import errors_table, report_text, table
 from tests.report.folders import made_up_run

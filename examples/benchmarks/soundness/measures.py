@@ -10,6 +10,7 @@ from curvature import Curvature
 from results import Record
 
 from ase_bmdal import UncertaintyLimits
+from ase_bmdal.common.deviation import Deviation
 from ase_bmdal.run.store import Entry
 from ase_bmdal.structures.labels import Label
 from ase_bmdal.uncertainty.calibrate import fit_error_model, predictions
@@ -36,13 +37,14 @@ def errors(predicted: Sequence[Label], structures: Sequence[Atoms]) -> Record:
     each = [label.forces - atoms.get_forces() for label, atoms in zip(predicted, structures, strict=True)]
     components = np.abs(np.concatenate([error.ravel() for error in each]))
     largest = np.array([np.abs(error).max() for error in each])
+    energies, forces = Deviation.of(energy), Deviation.of(components)
     found = {
-        "energy_mae": np.abs(energy).mean(),
-        "energy_rmse": _rms(energy),
-        "energy_rmse_per_atom": _rms(energy / sizes),
-        "energy_shifted_mae": np.abs(energy - energy.mean()).mean(),
-        "force_mae": 1e3 * components.mean(),
-        "force_rmse": 1e3 * _rms(components),
+        "energy_mae": energies.mae,
+        "energy_rmse": energies.rmse,
+        "energy_rmse_per_atom": Deviation.of(energy / sizes).rmse,
+        "energy_shifted_mae": Deviation.of(energy - energy.mean()).mae,
+        "force_mae": 1e3 * forces.mae,
+        "force_rmse": 1e3 * forces.rmse,
         "force_p999": np.quantile(components, 0.999),
         "force_largest": components.max(),
         "force_largest_norm": max(np.linalg.norm(error, axis=1).max() for error in each),
@@ -92,10 +94,11 @@ def bounds(model: Any, train: Sequence[Atoms], held_out: Sequence[Atoms], tests:
     unscaled = replace(fitted, force_factor=1.0)
     factor = conformal_factor(ratios(*_errors_and_bounds(model, unscaled, held_out)), PROBABILITY)
     found = {name: _errors_and_bounds(model, unscaled, structures) for name, structures in tests.items()}
-    return {name: _held(error, factor * bound) for name, (error, bound) in found.items()}
+    return {name: held(error, factor * bound) for name, (error, bound) in found.items()}
 
 
-def _held(error: np.ndarray, bound: np.ndarray) -> Record:
+def held(error: np.ndarray, bound: np.ndarray) -> Record:
+    """How bounds hold: on all errors, and on the largest of them."""
     worst = error >= np.quantile(error, 1 - TAIL)
     return _rounded(
         {

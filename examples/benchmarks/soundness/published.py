@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ase import Atoms
 
-from ase_bmdal.benchmark.data import read_frames
 from ase_bmdal.common.randomness import stream
+from ase_bmdal_experiments.data import read_frames
 
 POOL, TEST = 2000, 400
 

@@ -23,8 +23,8 @@ import measures
 from ase_bmdal import train
 from ase_bmdal.acquisition.acquisition import Acquisition
 from ase_bmdal.acquisition.ranking import rank
-from ase_bmdal.benchmark.metrics import structure_force_errors
 from ase_bmdal.common.randomness import stream
+from ase_bmdal.kernels import absolute_error_forces
 
 SELECTIONS = (
     "MAXDIAG + RND",
@@ -89,7 +89,7 @@ def curve(of: Curve, how: Recipe, selection: str, seed: int, data: Path) -> Iter
 
 def _errors(predicted: Sequence[measures.Label], frames: Sequence[Atoms]) -> Record:
     """As `measures.errors`, with the largest mean absolute error of a structure, eq. 24 of the paper, in eV/Å."""
-    each = structure_force_errors(
+    each = absolute_error_forces(
         [atoms.get_forces() for atoms in frames], [label.forces for label in predicted]
     )
     return measures.errors(predicted, frames) | {"force_maxe": round(float(each.max()), 4)}

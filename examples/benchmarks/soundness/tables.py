@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from results import Record, read
 
 Key = tuple[str, ...]
@@ -167,10 +168,8 @@ def _long(records: Sequence[Record]) -> dict[Key, list[Record]]:
     }
 
 
-def long_figure(records: Sequence[Record], path: Path) -> None:
+def long_figure(records: Sequence[Record]) -> Figure:
     """RMSE and largest error of long runs, a panel for each held-out set."""
-    from matplotlib.figure import Figure
-
     curves = _long(records)
     tests = sorted({test for _, test in curves})
     figure = Figure(figsize=(5 * len(tests), 4), layout="constrained")
@@ -185,7 +184,7 @@ def long_figure(records: Sequence[Record], path: Path) -> None:
             axes.semilogy(labels, rmse, f"C{index}--", label=f"{folder}: RMSE")
         axes.set(title=test, xlabel="labels", ylabel="error of a force component, eV/Å")
         axes.legend(fontsize="small")
-    figure.savefig(path)
+    return figure
 
 
 TABLES = {
@@ -211,7 +210,7 @@ def main() -> None:
             for title, write in tables:
                 print(f"### {title}\n\n{write(chosen)}")
     if wanted.figure:
-        long_figure([record for record in records if record["kind"] == "long"], wanted.figure)
+        long_figure([record for record in records if record["kind"] == "long"]).savefig(wanted.figure)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,48 @@
+"""Fixtures of more than one room."""
+
+import signal
+from contextlib import contextmanager, nullcontext
+
+import pytest
+
+EAGER = ("calculator", "cli", "examples", "learner", "run", "walkers")  # rooms whose networks are tiny
+
+
+@contextmanager
+def eagerly():
+    """A few steps of a tiny network take less time than their compilation."""
+    import tensorflow as tf
+
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole_rooms_not_compiled(request):
+    with eagerly() if request.path.parent.name in EAGER else nullcontext():
+        yield
+
+
+@pytest.fixture
+def not_compiled():
+    with eagerly():
+        yield
+
+
+@pytest.fixture
+def watch(tmp_path):
+    """The folder of a reference that counts its calls."""
+    from tests.learner.runs import Watch
+
+    folder = tmp_path / "watch"
+    folder.mkdir()
+    return Watch(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs_hear_ctrl_c():
+    """Even if the tests run in the background of a shell, which has them ignore it, and what they start as well."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
