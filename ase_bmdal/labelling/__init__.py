@@ -4,16 +4,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ase_bmdal.labelling.failure import Failure
     from ase_bmdal.labelling.labeller import Labeller
-    from ase_bmdal.labelling.record import LabelRecord
+    from ase_bmdal.labelling.outcome import ComputedLabel
     from ase_bmdal.labelling.settings import LabellingSettings
 
-__all__ = ["Labeller", "LabellingSettings", "LabelRecord"]
+__all__ = ["Labeller", "LabellingSettings", "ComputedLabel", "Failure"]
 
 _HOME = {
     "Labeller": "labeller",
     "LabellingSettings": "settings",
-    "LabelRecord": "record",
+    "ComputedLabel": "outcome",
+    "Failure": "failure",
 }
 
 

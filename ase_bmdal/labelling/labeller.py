@@ -14,13 +14,15 @@ from typing import Any, Self
 from ase import Atoms
 
 from ase_bmdal.common.errors import LabellingError, SimulationStopped
-from ase_bmdal.labelling.executors import ExecutorChoice, resolve
+from ase_bmdal.labelling.backends import ExecutorChoice, resolve
+from ase_bmdal.labelling.failure import Failure
 from ase_bmdal.labelling.lease import HeldLease, Lease
+from ase_bmdal.labelling.outcome import NotFinished, Outcome, Unseen
 from ase_bmdal.labelling.queue import TaskQueue
-from ase_bmdal.labelling.record import LabelRecord, Unfinished, describe
 from ase_bmdal.labelling.reference import capture
 from ase_bmdal.labelling.settings import LabellingSettings
-from ase_bmdal.labelling.worker import LabelTask, end_processes
+from ase_bmdal.labelling.task import LabelTask
+from ase_bmdal.labelling.worker.processes import end_processes
 from ase_bmdal.structures.structure_only import structure_only
 
 log = logging.getLogger(__name__)
@@ -68,9 +70,9 @@ class Labeller:
         self._name = uuid.uuid4().hex
         self._batches: set[HeldLease] = set()
         self._closed, self._stop_reason = False, ""
-        self._resolved = resolve(executor, n_workers, self.settings.timeout)
+        self._backend = resolve(executor, n_workers, self.settings.timeout)
 
-    def label(self, structures: Sequence[Atoms]) -> Generator[tuple[int, LabelRecord], None, None]:
+    def label(self, structures: Sequence[Atoms]) -> Generator[tuple[int, Outcome], None, None]:
         """Label structures; as `collect`, one at a time.
 
         Parameters
@@ -81,7 +83,7 @@ class Labeller:
         Yields
         ------
         tuple
-            Index into ``structures`` and its record, in the order in which they finish.
+            Index into ``structures`` and its outcome, in the order in which they finish.
 
         Raises
         ------
@@ -92,7 +94,7 @@ class Labeller:
             for wave in waves:
                 yield from wave.items()
 
-    def collect(self, structures: Sequence[Atoms]) -> Generator[dict[int, LabelRecord], None, None]:
+    def collect(self, structures: Sequence[Atoms]) -> Generator[dict[int, Outcome], None, None]:
         """Label structures.
 
         Leaving the loop early, by Ctrl-C or any exception, ends the calculations that are not finished;
@@ -106,19 +108,19 @@ class Labeller:
         Yields
         ------
         dict
-            All records that have come since the last time, by index into ``structures``.
+            All outcomes that have come since the last time, by index into ``structures``.
 
         Raises
         ------
         LabellingError
-            If structures remain without a record, and why: a worker does not see the scratch folder, the executor
+            If structures remain without an outcome, and why: a worker does not see the scratch folder, the executor
             takes no structures or lost the same one twice, or the labeller was closed.
         SimulationStopped
             After `stop`.
         """
         self._require_open()
         held = self._open_batch()
-        queue = TaskQueue(self._resolved.executor)
+        queue = TaskQueue(self._backend.executor)
         try:
             yield from self._waves(structures, held.lease, queue)
         finally:
@@ -127,27 +129,24 @@ class Labeller:
 
     def _waves(
         self, structures: Sequence[Atoms], lease: Lease, queue: TaskQueue
-    ) -> Generator[dict[int, LabelRecord], None, None]:
+    ) -> Generator[dict[int, Outcome], None, None]:
         waiting, losses = deque(range(len(structures))), Losses()
         # What is computed in this very process is done when submit returns, so one at a time.
-        at_once = len(structures) if self._resolved.isolated else 1
+        at_once = len(structures) if self._backend.isolated else 1
         while waiting or queue:
             for index in [waiting.popleft() for _ in range(min(at_once, len(waiting)))]:
                 task = self._task(index, structures[index], lease)
                 try:
                     queue.submit(index, task)
                 except Exception as error:  # whatever engines raise
-                    losses.trouble.append(f"the executor takes no structures: {': '.join(describe(error))}")
+                    losses.trouble.append(f"the executor takes no structures: {Failure.of(error)}")
                     waiting.clear()
                     break
-            outcomes = queue.poll(TICK)
-            records = {index: it for index, it in outcomes.items() if isinstance(it, LabelRecord)}
-            if records:
-                yield records
+            outcomes, lost = queue.poll(TICK)
+            if outcomes:
+                yield outcomes
             self._require_open()
-            waiting.extend(
-                losses.again({index: it for index, it in outcomes.items() if isinstance(it, Unfinished)})
-            )
+            waiting.extend(losses.again(lost))
         if losses.trouble:
             raise LabellingError(
                 f"some of {len(structures)} structures have no label and stay pending: {losses.trouble[0]}"
@@ -161,7 +160,7 @@ class Labeller:
             scratch=lease.path.with_name(f"structure-{index:05d}"),
             lease=lease,
             owner=self._name,
-            isolated=self._resolved.isolated,
+            isolated=self._backend.isolated,
         )
 
     def _require_open(self) -> None:
@@ -202,8 +201,8 @@ class Labeller:
         for held in tuple(self._batches):
             self._close_batch(held)
         end_processes(self._name)
-        if self._resolved.owned:
-            self._resolved.executor.shutdown(wait=True, cancel_futures=True)
+        if self._backend.owned:
+            self._backend.executor.shutdown(wait=True, cancel_futures=True)
         end_processes(self._name)
 
     def __enter__(self) -> Self:
@@ -222,7 +221,7 @@ class Losses:
         self.trouble: list[str] = []
         self._tried: set[int] = set()
 
-    def again(self, lost: Mapping[int, Unfinished]) -> list[int]:
+    def again(self, lost: Mapping[int, NotFinished]) -> list[int]:
         """Which of them to try again.
 
         Raises
@@ -231,9 +230,10 @@ class Losses:
             If a worker does not see the folder of the batch.
         """
         for index, reason in lost.items():
-            if reason.is_unseen:
+            if isinstance(reason, Unseen):
+                host, folder, why = reason.args
                 raise LabellingError(
-                    f"the label worker on {reason.host} does not see {reason.reason}. All workers need the run folder "
+                    f"the label worker on {host} does not see {folder}: {why}. All workers need the run folder "
                     "under the same path: put it on a file system that they share"
                 )
             if index in self._tried:
@@ -257,7 +257,7 @@ def _refuse_second_driver() -> None:
         'if __name__ == "__main__":, or use executor="mpi" or "local", which do not run it'
     )
     if name == "__worker__":
-        from ase_bmdal.labelling import mpi
+        from ase_bmdal.labelling.backends import mpi
 
         mpi.abort(reason)
     raise LabellingError(reason)

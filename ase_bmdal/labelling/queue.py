@@ -5,10 +5,11 @@ import queue
 from concurrent.futures import CancelledError, Executor, Future
 from typing import Any
 
-from ase_bmdal.labelling.record import LabelRecord, Unfinished, describe
-from ase_bmdal.labelling.worker import LabelTask, label_structure
-
-Outcome = LabelRecord | Unfinished
+from ase_bmdal.labelling.failure import Failure
+from ase_bmdal.labelling.outcome import NotFinished, Outcome
+from ase_bmdal.labelling.task import LabelTask
+from ase_bmdal.labelling.worker.label import label_structure
+from ase_bmdal.structures.labels import Label
 
 
 class TaskQueue:
@@ -26,7 +27,7 @@ class TaskQueue:
         self._done: queue.SimpleQueue[tuple[int, Future[Any]]] = queue.SimpleQueue()
 
     def __len__(self) -> int:
-        """Number of tasks whose outcome has not been handed out."""
+        """Number of tasks that `poll` has not handed out."""
         return len(self._futures)
 
     def submit(self, index: int, task: LabelTask) -> None:
@@ -48,22 +49,36 @@ class TaskQueue:
         self._futures[index] = future
         future.add_done_callback(lambda done: self._done.put((index, done)))
 
-    def poll(self, timeout: float) -> dict[int, Outcome]:
-        """All outcomes that are there, by number.
+    def poll(self, timeout: float = 0.0) -> tuple[dict[int, Outcome], dict[int, NotFinished]]:
+        """What has come in since the last time.
 
         Parameters
         ----------
         timeout
-            Seconds to wait for the first one.
+            Longest time to wait for the first one, seconds.
+
+        Returns
+        -------
+        tuple
+            Outcomes, and tasks that were not carried through, both by number.
         """
         outcomes: dict[int, Outcome] = {}
-        with contextlib.suppress(queue.Empty):
-            index, future = self._done.get(timeout=timeout)
-            while True:
-                del self._futures[index]
+        lost: dict[int, NotFinished] = {}
+        for index, future in sorted(self._arrived(timeout).items()):
+            del self._futures[index]
+            try:
                 outcomes[index] = _outcome(future)
-                index, future = self._done.get_nowait()
-        return dict(sorted(outcomes.items()))
+            except NotFinished as reason:
+                lost[index] = reason
+        return outcomes, lost
+
+    def _arrived(self, timeout: float) -> dict[int, Future[Any]]:
+        arrived: dict[int, Future[Any]] = {}
+        with contextlib.suppress(queue.Empty):
+            arrived.update([self._done.get(timeout=timeout)])
+            while True:
+                arrived.update([self._done.get_nowait()])
+        return arrived
 
     def cancel(self) -> None:
         """Have the executor forget what it has not begun, where it can."""
@@ -74,17 +89,16 @@ class TaskQueue:
 
 
 def _outcome(future: Future[Any]) -> Outcome:
-    # The worker itself raises nothing: it died, could not load what it was sent, or the executor is broken.
+    # The worker itself raises nothing else: it died, could not load what it was sent, or the executor is broken.
     try:
-        error = future.exception()
-    except CancelledError as cancelled:
-        error = cancelled
-    if error is not None:
-        return Unfinished(reason=": ".join(describe(error)).rstrip(": "))
-    outcome = future.result()
-    if isinstance(outcome, LabelRecord | Unfinished):
+        outcome = future.result()
+    except NotFinished:
+        raise
+    except (Exception, CancelledError) as error:
+        raise NotFinished(str(Failure.of(error))) from error
+    if isinstance(outcome, Label | Failure):
         return outcome
-    return Unfinished(
-        reason=f"expected one outcome of a label from the executor, got an object of class {type(outcome).__name__}; "
+    raise NotFinished(
+        f"expected one outcome of a label from the executor, got an object of class {type(outcome).__name__}; "
         "an executor that runs a task on several ranks at once is no use here"
     )

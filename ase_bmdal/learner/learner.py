@@ -13,8 +13,8 @@ from ase import Atoms
 from ase_bmdal.acquisition.ranking import rank
 from ase_bmdal.common.errors import BatchFailedError, LabellingError
 from ase_bmdal.common.settings import plain
-from ase_bmdal.labelling.checks import refusal_before
-from ase_bmdal.labelling.record import LabelRecord
+from ase_bmdal.labelling.outcome import Outcome
+from ase_bmdal.labelling.worker.checks import refusal_before
 from ase_bmdal.learner.batch import Batch
 from ase_bmdal.learner.budget import converged, labels_left, spent
 from ase_bmdal.learner.phase import Phase, phase
@@ -242,7 +242,7 @@ class Learner:
             source=source,
             cause=cause,
             walkers=[walker] * len(chosen),
-            records=[None if label is None else _record(label) for label in known],
+            records=known,
         )
         self._see_if_it_ends()
         return [Task(entry.id, entry.atoms) for entry in entries if entry.status == "pending"]
@@ -302,7 +302,7 @@ class Learner:
         )
         return self._next_tasks(self._batch)
 
-    def tell(self, outcomes: Mapping[int, LabelRecord]) -> list[Task]:
+    def tell(self, outcomes: Mapping[int, Outcome]) -> list[Task]:
         """Write what tasks came to, in one commit.
 
         Parameters
@@ -522,10 +522,6 @@ def refuse_other_committee(settings: LearnerSettings, potential: Potential | Non
             f"model: expected one of {wanted} network{'s' * (wanted > 1)} for the selection "
             f"{settings.acquisition}, got one of {len(potential.members)}"
         )
-
-
-def _record(label: Label) -> LabelRecord:
-    return LabelRecord(status="done", energy=label.energy, forces=label.forces, stress=label.stress)
 
 
 def _source(entries: Sequence[Entry]) -> str:

@@ -12,8 +12,9 @@ from ase import Atoms
 from ase.symbols import Symbols
 
 from ase_bmdal.common.errors import BatchFailedError, UnknownElementError
-from ase_bmdal.labelling.checks import refusal_before
+from ase_bmdal.labelling.failure import Failure
 from ase_bmdal.labelling.labeller import Labeller
+from ase_bmdal.labelling.worker.checks import refusal_before
 from ase_bmdal.learner.initial import initial_structures
 from ase_bmdal.learner.learner import CLOSED, Learner, Request, Task
 from ase_bmdal.learner.phase import Phase
@@ -226,10 +227,10 @@ class Blocking:
                 closing(self._labeller.collect([task.atoms for task in tasks])) as waves,
             ):
                 for wave in waves:
-                    following += self.learner.tell({tasks[k].id: record for k, record in wave.items()})
-                    for record in wave.values():
+                    following += self.learner.tell({tasks[k].id: outcome for k, outcome in wave.items()})
+                    for outcome in wave.values():
                         finished += 1
-                        failed += record.status == "failed"
+                        failed += isinstance(outcome, Failure)
                         self._report(LabelDone(number, finished, of, failed))
             tasks = following
 

@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from ase_bmdal.common.deviation import Deviation
-from ase_bmdal.labelling.record import LabelRecord
+from ase_bmdal.labelling.outcome import Outcome
 from ase_bmdal.run.events import Cause
 from ase_bmdal.run.store import Entry, LabelStore
 
@@ -78,7 +78,7 @@ class Dataset:
         cause: Cause,
         walkers: Sequence[str] | None = None,
         predictions: Sequence[Mapping[str, Any]] | None = None,
-        records: Sequence[LabelRecord | None] | None = None,
+        records: Sequence[Outcome | None] | None = None,
     ) -> list[Entry]:
         """Add structures in one commit; as `LabelStore.add`.
 
@@ -98,7 +98,7 @@ class Dataset:
         )
         return self._read(ids)
 
-    def finish(self, records: Mapping[int, LabelRecord]) -> None:
+    def finish(self, records: Mapping[int, Outcome]) -> None:
         """Write what calculations came to in one commit; after Ctrl-C in the midst of it, once more.
 
         Raises

@@ -35,8 +35,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from ase_bmdal.common.errors import StoreError
 from ase_bmdal.common.files import write_atomically
-from ase_bmdal.labelling.record import LabelRecord
+from ase_bmdal.labelling.failure import Failure
+from ase_bmdal.labelling.outcome import ComputedLabel, Outcome
 from ase_bmdal.run.events import Cause
+from ase_bmdal.structures.labels import Label
 from ase_bmdal.structures.structure_only import structure_only
 
 FORMAT = 1
@@ -62,7 +64,7 @@ class Entry:
     prediction
         What the model predicted before it was trained on the label; empty if there was no model.
     seconds, error_class, error_text, scratch
-        As in `LabelRecord`; None while pending.
+        As in `labelling.Failure`; None while pending.
     """
 
     id: int
@@ -116,7 +118,7 @@ class LabelStore:
         cause: Cause = Cause.UNKNOWN,
         walkers: Sequence[str] | None = None,
         predictions: Sequence[Prediction] | None = None,
-        records: Sequence[LabelRecord | None] | None = None,
+        records: Sequence[Outcome | None] | None = None,
     ) -> list[int]:
         """Add structures in one commit.
 
@@ -160,11 +162,11 @@ class LabelStore:
                 ids.append(_write(database, copy, pairs, data, record=record))
         return ids
 
-    def finish(self, id: int, record: LabelRecord) -> None:
+    def finish(self, id: int, record: Outcome) -> None:
         """Store the outcome of one calculation; as `finish_all`."""
         self.finish_all({id: record})
 
-    def finish_all(self, records: Mapping[int, LabelRecord]) -> None:
+    def finish_all(self, records: Mapping[int, Outcome]) -> None:
         """Store the outcomes of calculations in one commit.
 
         Parameters
@@ -337,7 +339,7 @@ def _write(
     pairs: dict[str, Any],
     data: dict[str, Any],
     *,
-    record: LabelRecord | None,
+    record: Outcome | None,
     id: int | None = None,
 ) -> int:
     data = data | {"info": dict(atoms.info)}
@@ -345,22 +347,21 @@ def _write(
     if moments is not None and moments.ndim == 2:  # ase.db cannot read back moments that are vectors
         data["vector_moments"] = moments.copy()
         del atoms.arrays["initial_magmoms"]
-    if record is not None:
-        pairs = pairs | {
-            "status": record.status,
-            "seconds": float(record.seconds),
-            "error_class": record.error_class,
-        }
+    if isinstance(record, Failure):
+        pairs = pairs | {"status": "failed", "seconds": record.seconds, "error_class": record.error_class}
         data = data | {"error_text": record.error_text, "scratch": record.scratch}
-        if record.status == "done":
-            atoms.calc = _label(atoms, record)
+    elif record is not None:
+        seconds = record.seconds if isinstance(record, ComputedLabel) else 0.0
+        pairs = pairs | {"status": "done", "seconds": seconds, "error_class": ""}
+        data = data | {"error_text": "", "scratch": None}
+        atoms.calc = _calculator(atoms, record)
     return int(database.write(atoms, key_value_pairs=pairs, data=data, id=id))
 
 
-def _label(atoms: Atoms, record: LabelRecord) -> SinglePointCalculator:
-    arrays = {"forces": record.forces, "stress": record.stress}
+def _calculator(atoms: Atoms, label: Label) -> SinglePointCalculator:
+    arrays = {"forces": label.forces, "stress": label.stress}
     given = {name: np.asarray(value, np.float64) for name, value in arrays.items() if value is not None}
-    return SinglePointCalculator(atoms, energy=record.energy, **given)
+    return SinglePointCalculator(atoms, energy=label.energy, **given)
 
 
 def _atoms(row: Any) -> Atoms:

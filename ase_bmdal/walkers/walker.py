@@ -7,7 +7,7 @@ from weakref import WeakSet
 from ase import Atoms
 
 from ase_bmdal.common.errors import UntrustedError
-from ase_bmdal.labelling.checks import refusal_before
+from ase_bmdal.labelling.worker.checks import refusal_before
 from ase_bmdal.learner.learner import Request
 from ase_bmdal.learner.loops import Blocking
 from ase_bmdal.learner.pool import Frame

@@ -16,7 +16,7 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from common import announce, parser, row, seconds_of, table
 
-from ase_bmdal.labelling.labeller import Labeller
+from ase_bmdal.labelling import Failure, Labeller
 
 PROGRAM = Path(sys.executable).with_name("ase-bmdal")
 COMMANDS = {
@@ -44,9 +44,9 @@ def until_first_step(reference: Callable[[], Any]) -> float:
 
 
 def _label(labeller: Labeller, atoms: Any) -> None:
-    ((_, record),) = labeller.label([atoms])
-    if record.status != "done":
-        raise RuntimeError(f"expected a label, got {record.error_class}: {record.error_text}")
+    ((_, outcome),) = labeller.label([atoms])
+    if isinstance(outcome, Failure):
+        raise RuntimeError(f"no label: {outcome}")
 
 
 def main() -> None:

@@ -50,10 +50,13 @@ def test_contracts_are_kept():
 @pytest.mark.parametrize(
     ("package", "homes"),
     [
-        ("mpi4py", ["labelling/mpi.py"]),
+        ("mpi4py", ["labelling/backends/mpi.py"]),
         ("matplotlib", ["report/figures.py"]),
-        ("pickle", ["labelling/messages.py"]),  # between a worker and its child, never a file
-        ("multiprocessing", []),
+        ("pickle", []),
+        (
+            "multiprocessing",
+            ["labelling/worker/child.py", "labelling/worker/process.py"],
+        ),  # a pipe, never a file
     ],
 )
 def test_homes(package, homes):

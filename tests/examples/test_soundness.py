@@ -16,7 +16,6 @@ from ase.calculators.lj import LennardJones
 from ase.io import write
 
 from ase_bmdal.common.errors import UntrustedError
-from ase_bmdal.labelling.record import LabelRecord
 from ase_bmdal.run.store import LabelStore
 from ase_bmdal.structures.labels import labels_of
 from tests.learner.runs import copper, labelled
@@ -158,11 +157,7 @@ def test_a_run_is_replayed_and_measured_round_by_round(driver, call, tmp_path, c
     source.mkdir()
     store = LabelStore(source / "labels.db")
     for number, frames in enumerate((labelled(3)[:2], labelled(3)[2:])):
-        records = [
-            LabelRecord(status="done", energy=label.energy, forces=label.forces, stress=label.stress)
-            for label in labels_of(frames)
-        ]
-        store.add(frames, round=number, source="pool", records=records)
+        store.add(frames, round=number, source="pool", records=labels_of(frames))
     replay = ("--system", "tiny", "--folder", folder, "--replay", source)
     call("long_runs", *replay, "--last", 0, out=False)
     assert [path.name for path in folder.glob("models/*")] == ["round-0000.npz"]

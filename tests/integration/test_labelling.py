@@ -17,7 +17,7 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
 from ase_bmdal.common.errors import LabellingError
-from ase_bmdal.labelling import Labeller, LabellingSettings
+from ase_bmdal.labelling import ComputedLabel, Failure, Labeller, LabellingSettings
 from ase_bmdal.run.store import LabelStore
 from tests.labelling.treacherous import (
     FAILURES,
@@ -25,6 +25,7 @@ from tests.labelling.treacherous import (
     Treacherous,
     alive,
     copper,
+    error_class,
     expect,
     pids_in,
     wait_until,
@@ -90,7 +91,7 @@ class TestReference:
     def test_unconverged(self, gfn2, tmp_path):
         with Labeller(partial(gfn2, max_iterations=2), scratch=tmp_path) as labeller:
             (record,) = label(labeller, [molecule("H2O")])
-        assert record.status == "failed"
+        assert isinstance(record, Failure)
         assert "CalculationFailed" in record.error_class
 
     def test_finite_nonsense_is_refused(self, gfn2, tmp_path):
@@ -115,7 +116,7 @@ class TestEveryFailureCostsOneStructure:
         assert len(pids_in(pids)) == 7
         wait_until(lambda: not any(map(alive, pids_in(pids))))
         kept = sorted(folder.name for folder in (tmp_path / "scratch").glob("batch-*/*"))
-        assert kept == sorted(Path(r.scratch).name for r in records if r.status == "failed")
+        assert kept == sorted(Path(r.scratch).name for r in records if isinstance(r, Failure))
         return records
 
     def test_in_threads(self, tmp_path):
@@ -134,7 +135,7 @@ class TestEveryFailureCostsOneStructure:
         settings = LabellingSettings(timeout=10.0)
         with Labeller(Treacherous, scratch=tmp_path / "scratch", settings=settings, n_workers=2) as labeller:
             records = label(labeller, structures)
-        assert [record.error_class for record in records] == ["TimedOut", ""]
+        assert [error_class(record) for record in records] == ["TimedOut", ""]
         assert len(pids_in(pids)) == 2
         wait_until(lambda: not any(map(alive, pids_in(pids))))
 
@@ -143,7 +144,7 @@ class TestEveryFailureCostsOneStructure:
         structures = [copper("hang_as_open_mpi", pids=str(pids)), copper()]
         with Labeller(Treacherous, scratch=tmp_path / "scratch", settings=self.settings) as labeller:
             records = label(labeller, structures)
-        assert [record.error_class for record in records] == ["TimedOut", ""]
+        assert [error_class(record) for record in records] == ["TimedOut", ""]
         assert len(pids_in(pids)) == 2
         wait_until(lambda: not any(map(alive, pids_in(pids))))
         assert (tmp_path / "pids.asked").read_text() == "asked\n"
@@ -170,7 +171,7 @@ class TestEveryFailureCostsOneStructure:
             with Labeller(Treacherous, scratch=here / "scratch", executor="mpi", settings=Case.settings) as labeller:
                 Case().check(labeller, here)
                 ((_, record),) = labeller.label([copper("own_mpi")])
-                print(record.status, record.error_text)
+                print(record)
             """,
             tmp_path,
             *mpi(3),
@@ -189,12 +190,12 @@ GUARDLESS = """
 
     print("simulation starts", flush=True)
     with Labeller(reference, scratch="scratch", executor={executor}) as labeller:
-        print([record.status for _, record in labeller.label([bulk("Cu"), bulk("Ag"), bulk("Au")])])
+        print([type(record).__name__ for _, record in labeller.label([bulk("Cu"), bulk("Ag"), bulk("Au")])])
 """
 
 
 class TestScriptWithoutGuard:
-    expected = "simulation starts\n['done', 'done', 'done']\n"
+    expected = "simulation starts\n['ComputedLabel', 'ComputedLabel', 'ComputedLabel']\n"
 
     @pytest.mark.parametrize("executor", ['"local"', '"in-process"'])
     def test_plain(self, tmp_path, executor):
@@ -213,8 +214,8 @@ class TestScriptWithoutGuard:
             from ase.build import bulk
             from ase.calculators.emt import EMT
             from ase.io import read, write
-                        from ase_bmdal.labelling import Labeller
-from ase_bmdal.run.store import LabelStore
+            from ase_bmdal.labelling import Labeller
+            from ase_bmdal.run.store import LabelStore
 
             with Labeller(EMT, scratch="scratch", executor="mpi") as labeller:
                 write("all.xyz", [bulk("Cu", cubic=True) * (4, 4, 4)] * 20)
@@ -272,8 +273,8 @@ from ase_bmdal.run.store import LabelStore
 
 KILLED = """
     from pathlib import Path
-        from ase_bmdal.labelling import Labeller
-from ase_bmdal.run.store import LabelStore
+    from ase_bmdal.labelling import Labeller
+    from ase_bmdal.run.store import LabelStore
     from tests.labelling.treacherous import Treacherous, copper
 
     structures = [copper(), copper("{action}", pids=str(Path("pids").absolute())), copper(), copper("hang")]
@@ -381,14 +382,14 @@ class TestStore:
             import os, random, signal, time
             import numpy as np
             from ase.build import bulk
-            from ase_bmdal.labelling import LabelRecord
+            from ase_bmdal.structures.labels import Label
             from ase_bmdal.run.store import LabelStore
 
             atoms = bulk("Cu", cubic=True) * (3, 3, 3)
             random.seed(0)
 
             def record_of(id):
-                return LabelRecord(status="done", energy=id / 3, forces=np.full((len(atoms), 3), id / 7))
+                return Label(energy=id / 3, forces=np.full((len(atoms), 3), id / 7))
 
             def write(pipe):
                 store = LabelStore("labels.db")
@@ -431,12 +432,12 @@ class TestStore:
             import os, resource
             from ase.build import bulk
             from ase_bmdal.common.errors import StoreError
-            from ase_bmdal.labelling import LabelRecord
+            from ase_bmdal.structures.labels import Label
             from ase_bmdal.run.store import LabelStore
             import numpy as np
 
             atoms = bulk("Cu", cubic=True) * (3, 3, 3)
-            record = LabelRecord(status="done", energy=1 / 3, forces=np.ones((len(atoms), 3)))
+            record = Label(energy=1 / 3, forces=np.ones((len(atoms), 3)))
             store = LabelStore("labels.db")
             store.add([atoms] * 5, round=0, source="pool")
             store.finish(1, record)
@@ -464,5 +465,5 @@ class TestStore:
 def test_many_small_labels(tmp_path):
     with Labeller(EMT, scratch=tmp_path) as labeller:
         records = label(labeller, [bulk("Cu")] * 200)
-    assert {record.status for record in records} == {"done"}
+    assert {type(record) for record in records} == {ComputedLabel}
     assert list(tmp_path.iterdir()) == []

@@ -3,11 +3,12 @@
 import numpy as np
 
 from ase_bmdal import InitialData, Promotion, Retraining, UncertaintyLimits
-from ase_bmdal.labelling.record import LabelRecord
+from ase_bmdal.labelling import Failure
 from ase_bmdal.learner.learner import Learner
 from ase_bmdal.learner.pool import Frame
 from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.run.folder import RunFolder
+from ase_bmdal.structures.labels import Label
 from tests.builders import random_model
 from tests.learner.runs import TINY, copper
 
@@ -34,13 +35,11 @@ def learner(folder, **changes):
 
 def label(task):
     """A made-up label: the squared displacements."""
-    return LabelRecord(
-        status="done", energy=float(np.sum(task.atoms.positions**2)), forces=task.atoms.positions
-    )
+    return Label(energy=float(np.sum(task.atoms.positions**2)), forces=task.atoms.positions)
 
 
 def failure(task):
-    return LabelRecord(status="failed", error_class="RuntimeError", error_text="no")
+    return Failure("RuntimeError", "no")
 
 
 def frames(number, n=6):

@@ -5,10 +5,11 @@ import json
 import numpy as np
 from ase.build import molecule
 
-from ase_bmdal.labelling.record import LabelRecord, failure
+from ase_bmdal.labelling import Failure
 from ase_bmdal.run import journal
 from ase_bmdal.run.events import Round
 from ase_bmdal.run.store import LabelStore
+from ase_bmdal.structures.labels import Label
 from tests.builders import rattled
 
 
@@ -25,11 +26,11 @@ def made_up_run(path, n_rounds=4, with_failure=True):
             round=number,
             source="pool",
             predictions=[{"energy": -1.0, "forces": each + error} for each in forces] if number else None,
-            records=[LabelRecord(status="done", energy=-1.0, forces=each) for each in forces],
+            records=[Label(energy=-1.0, forces=each) for each in forces],
         )
         rounds.append(_round(number, error if number else None))
     if with_failure:
-        record = failure("ValueError", "no\nconvergence " * 20, scratch="somewhere")
+        record = Failure("ValueError", "no\nconvergence " * 20, scratch="somewhere")
         store.add([molecule("H2O")], round=n_rounds - 1, source="pool", records=[record])
     for each in rounds:
         journal.append(path, each)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ase_bmdal.common.errors import StoreError
-from ase_bmdal.labelling.record import LabelRecord
+from ase_bmdal.labelling import ComputedLabel, Failure
 from ase_bmdal.run.dataset import Dataset
 from ase_bmdal.run.events import Cause
 from ase_bmdal.run.store import LabelStore
@@ -40,9 +40,7 @@ def added(dataset, n, number=0):
 
 def label(seed=0):
     atoms = labelled(seed + 1)[seed]
-    return LabelRecord(
-        status="done", energy=atoms.get_potential_energy(), forces=atoms.get_forces(), seconds=2.0
-    )
+    return ComputedLabel(energy=atoms.get_potential_energy(), forces=atoms.get_forces(), seconds=2.0)
 
 
 def expect_as_in_the_file(dataset, store):
@@ -70,7 +68,7 @@ def test_all_that_are_done_are_one_commit_and_the_file_is_read_once(dataset, sto
 def test_counts_are_those_of_the_entries(dataset):
     assert (dataset.next_round, dataset.n_rounds, dataset.n_failed) == (0, 0, 0)
     first, second = added(dataset, 4), added(dataset, 3, number=1)
-    failure = LabelRecord(status="failed", error_class="RuntimeError", error_text="no")
+    failure = Failure("RuntimeError", "no")
     dataset.finish({first[0]: label(), second[0]: failure})
     assert (len(dataset.done), len(dataset.pending), dataset.n_failed) == (1, 5, 1)
     assert (dataset.next_round, dataset.n_rounds) == (2, 1)

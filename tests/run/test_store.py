@@ -11,7 +11,7 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 
 from ase_bmdal.common.errors import StoreError
-from ase_bmdal.labelling.record import LabelRecord, failure
+from ase_bmdal.labelling import ComputedLabel, Failure
 from ase_bmdal.run.store import LabelStore
 
 random = np.random.default_rng(0)
@@ -32,8 +32,7 @@ def rattled(n=1):
 
 
 def label_of(atoms):
-    return LabelRecord(
-        status="done",
+    return ComputedLabel(
         energy=float(random.normal() * 1e5 / 3),
         forces=random.normal(size=(len(atoms), 3)),
         stress=random.normal(size=6),
@@ -89,7 +88,7 @@ def test_life_of_a_row(store):
     assert [id for id, _ in store.pending()] == ids
     assert store.pending()[1][1] == structures[1]
     store.finish(2, label_of(structures[1]))
-    store.finish(1, failure("TimedOut", "too long", seconds=3.0, scratch="somewhere"))
+    store.finish(1, Failure("TimedOut", "too long", seconds=3.0, scratch="somewhere"))
     assert [id for id, _ in store.pending()] == [3]
     (labelled,) = store.labelled()
     assert (labelled.info["label_id"], labelled.info["round"]) == (2, 2)
@@ -125,7 +124,7 @@ def test_many_outcomes_are_one_commit(store, monkeypatch):
         return connection
 
     monkeypatch.setattr(sqlite3, "connect", traced)
-    store.finish_all(records | {16: failure("Crashed", "gone")})
+    store.finish_all(records | {16: Failure("Crashed", "gone")})
     assert statements.count("COMMIT") == 1
     assert [row.status for row in store.rows()] == ["done"] * 15 + ["failed"] + ["pending"] * 4
     with pytest.raises(StoreError, match="no row 99"):
@@ -154,7 +153,7 @@ def test_a_change_of_a_row_reads_no_others(store):
 
 def test_a_second_outcome_replaces_the_first(store):
     (id,) = store.add(rattled(), round=0, source="pool")
-    store.finish(id, failure("Crashed", "gone"))
+    store.finish(id, Failure("Crashed", "gone"))
     store.finish(id, label_of(rattled()[0]))
     (row,) = store.rows()
     assert (row.status, row.error_class, row.error_text) == ("done", "", "")
@@ -173,7 +172,7 @@ def test_a_second_outcome_replaces_the_first(store):
 )
 def test_any_structure_can_be_stored(store, atoms):
     (id,) = store.add([atoms], round=0, source="pool")
-    store.finish(id, failure("Refused", "nonsense"))
+    store.finish(id, Failure("Refused", "nonsense"))
     (row,) = store.failed()
     assert same_bits(row.atoms.positions, atoms.positions)
     assert same_bits(row.atoms.cell.array, atoms.cell.array)
@@ -215,9 +214,7 @@ def test_charge_and_spin_survive_a_restart(store):
 def test_awkward_texts(store, name):
     store.add(rattled(), round=0, source="pool")
     awkward = type(name, (Exception,), {})
-    from ase_bmdal.labelling.record import describe
-
-    store.finish(1, failure(*describe(awkward("\udc80\0 5"))))
+    store.finish(1, Failure.of(awkward("\udc80\0 5")))
     assert store.failed()[0].error_class.endswith(name)
 
 
@@ -241,7 +238,7 @@ def test_adding_is_all_or_nothing(store):
 
 def test_unknown_row(store):
     with pytest.raises(StoreError, match="no row 7"):
-        store.finish(7, failure("X", "y"))
+        store.finish(7, Failure("X", "y"))
 
 
 def test_broken_files_are_refused(store, tmp_path):

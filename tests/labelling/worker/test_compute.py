@@ -5,7 +5,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from ase_bmdal.labelling.compute import compute
+from ase_bmdal.labelling.worker.compute import compute
 
 
 class Counting(EMT):
@@ -42,9 +42,9 @@ def test_equals_what_ase_says():
     atoms.rattle(0.1, seed=0)
     atoms.calc = EMT()
     result = compute(EMT(), atoms.copy(), with_stress=True)
-    assert result["energy"] == atoms.get_potential_energy()
-    np.testing.assert_array_equal(result["forces"], atoms.get_forces())
-    np.testing.assert_array_equal(result["stress"], atoms.get_stress())
+    assert result.energy == atoms.get_potential_energy()
+    np.testing.assert_array_equal(result.forces, atoms.get_forces())
+    np.testing.assert_array_equal(result.stress, atoms.get_stress())
 
 
 def test_one_calculation_for_everything():
@@ -55,26 +55,26 @@ def test_one_calculation_for_everything():
 
 def test_energy_is_the_one_the_forces_belong_to():
     result = compute(Smeared(), molecule("H2O"), with_stress=False)
-    assert result["energy"] == 0.9
-    assert result["forces"].dtype == np.float64
+    assert result.energy == 0.9
+    assert result.forces.dtype == np.float64
 
 
 def test_no_stress_unless_wanted_and_there():
-    assert compute(EMT(), bulk("Cu"), with_stress=False)["stress"] is None
-    assert compute(Smeared(), bulk("Si"), with_stress=True)["stress"] is None
+    assert compute(EMT(), bulk("Cu"), with_stress=False).stress is None
+    assert compute(Smeared(), bulk("Si"), with_stress=True).stress is None
 
 
 def test_calculators_that_inherit_from_nothing():
     result = compute(Plain(), bulk("Si"), with_stress=True)
-    assert result["energy"] == 2.0
-    assert result["stress"] is None
+    assert result.energy == 2.0
+    assert result.stress is None
 
 
 def test_results_are_copies():
     atoms = bulk("Cu")
     calculator = EMT()
     result = compute(calculator, atoms, with_stress=True)
-    assert not np.shares_memory(result["forces"], calculator.results["forces"])
+    assert not np.shares_memory(result.forces, calculator.results["forces"])
 
 
 def test_something_else_than_a_calculator():

@@ -59,7 +59,7 @@ def members(session: int) -> list[int]:
     return [pid for pid in pids if _session_of(pid) == session and _fields(pid)[0] not in "ZX"]
 
 
-def start_guard(lifeline: int, worker: int) -> None:
+def start_guard(parent_pipe: int, worker: int) -> None:
     """Have a process beside this session's leader end the session when the label worker is gone.
 
     It is a fork, to be made before anything heavy is imported; as a process of its own it acts even while a
@@ -67,7 +67,7 @@ def start_guard(lifeline: int, worker: int) -> None:
 
     Parameters
     ----------
-    lifeline
+    parent_pipe
         Read end of a pipe that nobody writes to and only the label worker holds open.
     worker
         Process id of the label worker.
@@ -75,20 +75,20 @@ def start_guard(lifeline: int, worker: int) -> None:
     leader = os.getpid()
     if os.fork() == 0:
         try:
-            _guard(leader, lifeline, worker)
+            _guard(leader, parent_pipe, worker)
         finally:
             os._exit(0)
-    os.close(lifeline)
+    os.close(parent_pipe)
 
 
-def _guard(leader: int, lifeline: int, worker: int) -> None:
+def _guard(leader: int, parent_pipe: int, worker: int) -> None:
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    os.dup2(lifeline, 0)
+    os.dup2(parent_pipe, 0)
     os.closerange(1, 256)  # the pipes are those of the calculation
-    if lifeline >= 256:
-        os.close(lifeline)
+    if parent_pipe >= 256:
+        os.close(parent_pipe)
     os.chdir("/")
     poll = select.poll()
     poll.register(0, select.POLLIN)

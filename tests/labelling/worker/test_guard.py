@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ase_bmdal.labelling import guard
+from ase_bmdal.labelling.worker import guard
 from tests.labelling.treacherous import alive, pids_in, wait_until
 
 pytestmark = pytest.mark.skipif(not guard.PROCESSES.exists(), reason="needs /proc")
@@ -59,11 +59,11 @@ def test_an_ended_session_costs_nothing(tmp_path, monkeypatch):
 
 GUARDED = """
 import os, subprocess, sys, time
-end, lifeline = os.pipe()
+end, parent_pipe = os.pipe()
 leader = subprocess.Popen(
     [sys.executable, "-c", '''
 import os, sys, time
-from ase_bmdal.labelling.guard import start_guard
+from ase_bmdal.labelling.worker.guard import start_guard
 start_guard(int(sys.argv[1]), int(sys.argv[2]))
 print(os.getpid(), file=open("pids", "w"), flush=True)
 time.sleep(1000)

@@ -20,7 +20,7 @@ from ase.calculators.orca import ORCA, OrcaProfile
 from ase.calculators.socketio import PySocketIOClient, SocketIOCalculator
 from ase.units import Bohr, Ry
 
-from ase_bmdal.labelling.compute import compute
+from ase_bmdal.labelling.worker.compute import compute
 
 EVERYTHING = {
     "energy": -7.0,
@@ -117,12 +117,12 @@ def test_codes_with_a_template(program, make, everything):
     result = compute(calculator, bulk("Si"), with_stress=True)
     assert runs() == 1
     given = calculator.implemented_properties
-    assert result["energy"] == (-7.5 if "free_energy" in given else -7.0)
-    np.testing.assert_array_equal(result["forces"], EVERYTHING["forces"])
+    assert result.energy == (-7.5 if "free_energy" in given else -7.0)
+    np.testing.assert_array_equal(result.forces, EVERYTHING["forces"])
     if "stress" in given:
-        np.testing.assert_array_equal(result["stress"], EVERYTHING["stress"])
+        np.testing.assert_array_equal(result.stress, EVERYTHING["stress"])
     else:
-        assert result["stress"] is None
+        assert result.stress is None
 
 
 @pytest.mark.parametrize("missing", ["forces", "stress"])
@@ -130,7 +130,7 @@ def test_what_a_code_does_not_give_is_not_asked_for_again(program, monkeypatch, 
     monkeypatch.delitem(EVERYTHING, missing)
     calculator = espresso(program)
     give(calculator, True)
-    assert compute(calculator, bulk("Si"), with_stress=True)[missing] is None
+    assert getattr(compute(calculator, bulk("Si"), with_stress=True), missing) is None
     assert runs() == 1
 
 
@@ -142,8 +142,8 @@ def test_terms_of_a_sum(program):
     result = compute(SumCalculator([code, EMT()]), atoms, with_stress=True)
     assert runs() == 1
     expected = compute(EMT(), atoms.copy(), with_stress=True)
-    assert result["energy"] == expected["energy"] - 7.5
-    np.testing.assert_array_equal(result["stress"], expected["stress"] + EVERYTHING["stress"])
+    assert result.energy == expected.energy - 7.5
+    np.testing.assert_array_equal(result.stress, expected.stress + EVERYTHING["stress"])
 
 
 PWO = """
@@ -181,11 +181,9 @@ def test_output_as_the_code_writes_it(program):
         script.write(f"cat {Path('pwo').absolute()}\n")
     result = compute(espresso(program), bulk("Si"), with_stress=True)
     assert runs() == 1
-    assert result["energy"] == pytest.approx(-15 * Ry, rel=1e-6)
-    np.testing.assert_allclose(result["forces"][:, 0], np.array([0.01, -0.01]) * Ry / Bohr, rtol=1e-6)
-    np.testing.assert_allclose(
-        result["stress"], -0.001 * Ry / Bohr**3 * np.array([1, 1, 1, 0, 0, 0]), rtol=1e-6
-    )
+    assert result.energy == pytest.approx(-15 * Ry, rel=1e-6)
+    np.testing.assert_allclose(result.forces[:, 0], np.array([0.01, -0.01]) * Ry / Bohr, rtol=1e-6)
+    np.testing.assert_allclose(result.stress, -0.001 * Ry / Bohr**3 * np.array([1, 1, 1, 0, 0, 0]), rtol=1e-6)
 
 
 class OfFiles(FileIOCalculator):
@@ -231,22 +229,22 @@ class TwoPrograms(FileIOCalculator):
 def test_a_calculator_of_files(program):
     result = compute(OfFiles(profile=StandardProfile(program)), bulk("Si"), with_stress=True)
     assert runs() == 1
-    assert result["energy"] == -7.5
-    np.testing.assert_array_equal(result["stress"], EVERYTHING["stress"])
+    assert result.energy == -7.5
+    np.testing.assert_array_equal(result.stress, EVERYTHING["stress"])
 
 
 def test_a_calculator_that_forgets_its_atoms():
     Forgetful.calls = 0
     result = compute(Forgetful(), bulk("Si"), with_stress=True)
     assert Forgetful.calls == 1
-    np.testing.assert_array_equal(result["forces"], EVERYTHING["forces"])
+    np.testing.assert_array_equal(result.forces, EVERYTHING["forces"])
 
 
 def test_a_calculator_with_accessors_of_its_own():
     TwoPrograms.programs.clear()
     result = compute(TwoPrograms(profile=StandardProfile("none")), bulk("Si"), with_stress=True)
     assert TwoPrograms.programs == ["energy", "forces"]
-    assert (result["energy"], result["stress"]) == (-7.0, None)
+    assert (result.energy, result.stress) == (-7.0, None)
 
 
 class Counted(EMT):
@@ -263,7 +261,7 @@ def test_a_calculator_at_the_other_end_of_a_socket(tmp_path, monkeypatch):
     with SocketIOCalculator(launch_client=PySocketIOClient(Counted), unixsocket=name) as calculator:
         result = compute(calculator, atoms, with_stress=True)
     assert runs() == 1
-    np.testing.assert_allclose(result["stress"], compute(EMT(), atoms.copy(), True)["stress"], atol=1e-12)
+    np.testing.assert_allclose(result.stress, compute(EMT(), atoms.copy(), True).stress, atol=1e-12)
 
 
 def test_the_same_calculator_again(program):
@@ -280,5 +278,5 @@ def test_the_same_calculator_again(program):
 def test_a_molecule_gets_no_stress(program):
     calculator = espresso(program)
     give(calculator, False)
-    assert compute(calculator, molecule("H2"), with_stress=False)["stress"] is None
+    assert compute(calculator, molecule("H2"), with_stress=False).stress is None
     assert runs() == 1

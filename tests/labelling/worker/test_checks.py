@@ -3,9 +3,9 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
-from ase_bmdal.labelling.checks import refusal_after, refusal_before
-from ase_bmdal.labelling.record import LabelRecord
 from ase_bmdal.labelling.settings import LabellingSettings
+from ase_bmdal.labelling.worker.checks import refusal_after, refusal_before
+from ase_bmdal.structures.labels import Label
 
 LIMITS = LabellingSettings()
 
@@ -64,7 +64,7 @@ def test_distance_check_can_be_switched_off():
 
 def _label(n, **changes):
     fields = {"energy": 1.0, "forces": np.ones((n, 3)), "stress": np.ones(6)}
-    return LabelRecord(status="done", **(fields | changes))
+    return Label(**(fields | changes))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
-from ase_bmdal.labelling.record import LabelRecord
 from ase_bmdal.labelling.settings import LabellingSettings
+from ase_bmdal.structures.labels import Label
 
 # Volume of a lattice in 1, 2, 3 dimensions is at least this times its shortest vector to that power.
 DENSEST_LATTICE = {1: 1.0, 2: np.sqrt(3) / 2, 3: np.sqrt(2) / 2}
@@ -73,12 +73,12 @@ def _close_pair(lattice: NDArray[np.float64], atoms: Atoms, settings: LabellingS
     return f"{pair} are {distances[worst]:.3f} Å apart, at least {smallest[worst]:.3f} Å expected"
 
 
-def refusal_after(record: LabelRecord, atoms: Atoms, settings: LabellingSettings) -> str | None:
+def refusal_after(label: Label, atoms: Atoms, settings: LabellingSettings) -> str | None:
     """Why a finished calculation is not a label.
 
     Parameters
     ----------
-    record
+    label
         Energy, forces and stress as computed.
     atoms
         Structure they belong to.
@@ -90,9 +90,9 @@ def refusal_after(record: LabelRecord, atoms: Atoms, settings: LabellingSettings
     str or None
         The reason; None for a sound label.
     """
-    forces, stress = record.forces, record.stress
-    if record.energy is None or not np.isfinite(record.energy):
-        return f"the energy is {record.energy}"
+    forces, stress = label.forces, label.stress
+    if not np.isfinite(label.energy):
+        return f"the energy is {label.energy}"
     if forces is None or forces.shape != (len(atoms), 3):
         got = None if forces is None else forces.shape
         return f"forces have shape {got}, expected {(len(atoms), 3)}"

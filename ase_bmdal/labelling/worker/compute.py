@@ -13,14 +13,13 @@ from ase.calculators.mixing import Mixer
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from ase_bmdal.labelling.paths import anchor, missing_file, relative_paths
+from ase_bmdal.labelling.outcome import ComputedLabel
+from ase_bmdal.labelling.worker.paths import anchor, missing_file, relative_paths
 
 ACCESSORS = ("get_potential_energy", "get_forces", "get_stress")
 
 
-def label(
-    make_calculator: Callable[[], Any], atoms: Atoms, with_stress: bool, folder: Path
-) -> dict[str, Any]:
+def label(make_calculator: Callable[[], Any], atoms: Atoms, with_stress: bool, folder: Path) -> ComputedLabel:
     """Make a calculator and compute one label, in the working directory of now.
 
     Parameters
@@ -36,8 +35,8 @@ def label(
 
     Returns
     -------
-    dict
-        As `compute`.
+    ComputedLabel
+        As the calculator gives it, not checked.
 
     Raises
     ------
@@ -59,7 +58,7 @@ def label(
         raise
 
 
-def compute(calculator: Any, atoms: Atoms, with_stress: bool) -> dict[str, Any]:
+def compute(calculator: Any, atoms: Atoms, with_stress: bool) -> ComputedLabel:
     """Energy, forces and, where wanted, stress of one structure, from one run of the code.
 
     The energy is the one the forces are the gradient of: the free energy where the calculator
@@ -76,8 +75,8 @@ def compute(calculator: Any, atoms: Atoms, with_stress: bool) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        ``energy`` eV, ``forces`` [n_atoms, 3] eV/Å or None, ``stress`` [6] eV/Å³ or None; not checked.
+    ComputedLabel
+        As the calculator gives it, not checked; without what it does not give.
 
     Raises
     ------
@@ -96,11 +95,11 @@ def compute(calculator: Any, atoms: Atoms, with_stress: bool) -> dict[str, Any]:
         forces = _result(atoms, "forces")
         stress = _voigt(_result(atoms, "stress")) if with_stress else None
     free_energy = _results(calculator).get("free_energy")
-    return {
-        "energy": float(energy if free_energy is None else free_energy),
-        "forces": None if forces is None else np.array(forces, dtype=np.float64),
-        "stress": stress,
-    }
+    return ComputedLabel(
+        energy=float(energy if free_energy is None else free_energy),
+        forces=None if forces is None else np.array(forces, dtype=np.float64),
+        stress=stress,
+    )
 
 
 def _parts(thing: Any) -> Iterator[BaseCalculator]:

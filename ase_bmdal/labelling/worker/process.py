@@ -8,33 +8,36 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
-from ase_bmdal.labelling.child import LOG
-from ase_bmdal.labelling.environment import for_a_calculation
-from ase_bmdal.labelling.guard import GRACE, ask_to_end, end_session
-from ase_bmdal.labelling.messages import receive, send
+from ase_bmdal.labelling.failure import Failure
+from ase_bmdal.labelling.outcome import ComputedLabel, NotFinished
 from ase_bmdal.labelling.reference import Reference
+from ase_bmdal.labelling.worker.child import LOG
+from ase_bmdal.labelling.worker.environment import clean_environment
+from ase_bmdal.labelling.worker.guard import GRACE, ask_to_end, end_session
 
 START = """
 import sys
-lifeline, worker, *path = sys.argv[1:]
+parent_pipe, worker, connection, *path = sys.argv[1:]
 sys.path[:], sys.argv[1:] = path, []
-from ase_bmdal.labelling.guard import start_guard
-start_guard(int(lifeline), int(worker))
-from ase_bmdal.labelling.child import main
-main()
+from ase_bmdal.labelling.worker.guard import start_guard
+start_guard(int(parent_pipe), int(worker))
+from ase_bmdal.labelling.worker.child import main
+main(int(connection))
 """
 LONGEST_START = 300.0  # seconds; a hundred workers that import from one slow file server at once
-LAST_WORDS = 1000  # bytes
+STDERR_TAIL = 1000  # bytes
 GIVEN_UP = "the batch was given up, or its driver is gone"
-A_MOMENT = 0.5  # seconds between the end of the pipes of a process and its own
+TICK = 0.1
+PIPES_CLOSE_FIRST = 0.5  # seconds between the end of the pipes of a process and its own
 
 
-class CalculationEnded(Exception):  # noqa: N818 - its subclasses are names in a record
+class CalculationEnded(Exception):  # noqa: N818 - its subclasses are names of failures
     """A calculation came to no result."""
 
 
@@ -44,18 +47,6 @@ class TimedOut(CalculationEnded):
 
 class Crashed(CalculationEnded):
     """Its process is gone."""
-
-
-class Terminated(CalculationEnded):
-    """Its process was asked to end from outside, as by a queue whose time is up."""
-
-
-class Abandoned(CalculationEnded):
-    """Nobody wants the label any more."""
-
-
-class NotLoaded(Exception):  # noqa: N818 - as above
-    """The reference cannot be loaded in the process; class and text of the reason."""
 
 
 class LabelProcess:
@@ -73,25 +64,27 @@ class LabelProcess:
         self.log = log
         self._lock, self._ending = threading.Lock(), threading.Lock()
         self._is_ended = False
-        end, self._lifeline = os.pipe()
+        end, self._parent_pipe = os.pipe()
+        self._connection, childs = Pipe()
         path = [os.path.abspath(entry or ".") for entry in sys.path]  # noqa: PTH100 - zip files are kept
         try:
-            with log.open("ab") as stderr:
+            with log.open("ab") as output:
                 self._popen = subprocess.Popen(
-                    [sys.executable, "-c", START, str(end), str(os.getpid()), *path],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=stderr,
-                    bufsize=0,
-                    env=for_a_calculation(os.environ, environment),
+                    [sys.executable, "-c", START, str(end), str(os.getpid()), str(childs.fileno()), *path],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=clean_environment(os.environ, environment),
                     start_new_session=True,
-                    pass_fds=[end],
+                    pass_fds=[end, childs.fileno()],
                 )
         except BaseException:
-            os.close(self._lifeline)
+            os.close(self._parent_pipe)
+            self._connection.close()
             raise
         finally:
             os.close(end)
+            childs.close()
 
     def load(self, reference: Reference, timeout: float | None, is_wanted: Callable[[], bool]) -> None:
         """Have the process load the reference.
@@ -107,17 +100,17 @@ class LabelProcess:
 
         Raises
         ------
-        NotLoaded
-            If the reference cannot be loaded there, as for a package that is missing.
+        NotFinished
+            If the reference cannot be loaded there, as for a package that is missing, or the label is not wanted.
         CalculationEnded
             If the process does not come up.
         """
         limit = None if timeout is None else max(timeout, LONGEST_START)
         with self._lock:
             self._exchange(None, limit, is_wanted)
-            reply = self._exchange(reference, limit, is_wanted)
-        if "error" in reply:
-            raise NotLoaded(*reply["error"])
+            failure = self._exchange(reference, limit, is_wanted)
+        if failure is not None:
+            raise NotFinished(f"the reference cannot be loaded: {failure}")
 
     def ask(
         self,
@@ -126,7 +119,7 @@ class LabelProcess:
         scratch: Path,
         timeout: float | None,
         is_wanted: Callable[[], bool],
-    ) -> dict[str, Any]:
+    ) -> ComputedLabel | Failure:
         """Compute one label.
 
         Parameters
@@ -144,13 +137,15 @@ class LabelProcess:
 
         Returns
         -------
-        dict
-            ``energy``, ``forces``, ``stress``; or ``error``.
+        ComputedLabel or Failure
+            What the calculator gave, not checked; or what it raised.
 
         Raises
         ------
         CalculationEnded
             If there is no answer; the process is then of no use any more.
+        NotFinished
+            If nobody wants the label any more, or somebody else asked the process to end.
         """
         self.log = scratch / LOG
         with self._lock:
@@ -161,22 +156,23 @@ class LabelProcess:
 
         def check() -> None:
             if not is_wanted():
-                raise Abandoned(GIVEN_UP)
+                raise NotFinished(GIVEN_UP)
             if time.monotonic() > limit:
                 raise TimedOut(f"no result within {timeout:g} s")
             # A process that the calculation forked may hold the pipe open without anybody left to answer.
             if self._has_ended():
                 raise EOFError
 
-        stdin, stdout = self._popen.stdin, self._popen.stdout
-        if stdin is None or stdout is None or stdin.closed:
+        if self._connection.closed:
             raise Crashed("the process was ended")
         try:
             if message is not None:
-                send(stdin.fileno(), message)
-            return receive(stdout.fileno(), check)
-        except (EOFError, BrokenPipeError):
-            raise self._obituary() from None
+                self._connection.send(message)
+            while not self._connection.poll(TICK):
+                check()
+            return self._connection.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            raise self._crash_report() from None
 
     def is_alive(self) -> bool:
         """Whether it can be asked; it may have been killed since it answered last."""
@@ -190,19 +186,18 @@ class LabelProcess:
         # Left waiting to be waited for, so that its number stays its own until its session is ended.
         return os.waitid(os.P_PID, self._popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-    def _obituary(self) -> CalculationEnded:
-        limit = time.monotonic() + A_MOMENT
+    def _crash_report(self) -> Crashed | NotFinished:
+        limit = time.monotonic() + PIPES_CLOSE_FIRST
         while not (was_over := self._has_ended()) and time.monotonic() < limit:
             time.sleep(0.01)
         code = self._end(GRACE)
         how = f"ended with exit status {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
-        words = ""
+        tail = ""
         with contextlib.suppress(OSError):
-            words = self.log.read_bytes()[-LAST_WORDS:].decode("utf-8", "replace").strip()
-        kind = Terminated if was_over and code == -signal.SIGTERM else Crashed
-        return kind(
-            f"the process of the calculation {how}" + (f"; its last words:\n{words}" if words else "")
-        )
+            tail = self.log.read_bytes()[-STDERR_TAIL:].decode("utf-8", "replace").strip()
+        # Asked to end by somebody else, as by a queue whose time is up.
+        kind = NotFinished if was_over and code == -signal.SIGTERM else Crashed
+        return kind(f"the process of the calculation {how}" + (f"; its last words:\n{tail}" if tail else ""))
 
     def _end(self, grace: float) -> int:
         with self._ending:
@@ -227,13 +222,9 @@ class LabelProcess:
         """
         self._end(grace)
         with self._lock:
-            if self._lifeline < 0:
-                return
-            os.close(self._lifeline)
-            self._lifeline = -1
-            for pipe in (self._popen.stdin, self._popen.stdout):
-                if pipe is not None:
-                    pipe.close()
+            if not self._connection.closed:
+                os.close(self._parent_pipe)
+                self._connection.close()
 
 
 def _signal_name(number: int) -> str:

@@ -1,23 +1,23 @@
 import platform
 import sys
 
-from ase_bmdal.labelling.environment import for_a_calculation, header
+from ase_bmdal.labelling.worker.environment import clean_environment, header
 
 PLAIN = {"PATH": "/bin", "LD_LIBRARY_PATH": "/opt/mkl", "OMPI_MCA_btl": "self", "OPAL_PREFIX": "/opt/mpi"}
 
 
 def test_nothing_is_removed_outside_of_an_mpi_job():
-    assert for_a_calculation(PLAIN).items() >= PLAIN.items()
+    assert clean_environment(PLAIN).items() >= PLAIN.items()
 
 
 def test_one_thread_unless_told_otherwise():
-    clean = for_a_calculation({"OMP_NUM_THREADS": "4"})
+    clean = clean_environment({"OMP_NUM_THREADS": "4"})
     assert clean == {"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def test_what_hydra_sets_is_removed():
     ours = {"PMI_RANK": "0", "PMI_FD": "9", "HYDI_CONTROL_FD": "7", "MPI_LOCALNRANKS": "2"}
-    clean = for_a_calculation(ours | {"PATH": "/bin", "LD_LIBRARY_PATH": "/opt/mkl"})
+    clean = clean_environment(ours | {"PATH": "/bin", "LD_LIBRARY_PATH": "/opt/mkl"})
     assert not ours.keys() & clean.keys()
     assert clean["PATH"] == "/bin"
     assert clean["LD_LIBRARY_PATH"] == "/opt/mkl"
@@ -26,23 +26,23 @@ def test_what_hydra_sets_is_removed():
 def test_what_open_mpi_sets_is_removed():
     ours = {"OMPI_COMM_WORLD_RANK": "0", "PMIX_RANK": "0", "PRTE_LAUNCHED": "1", "OPAL_PREFIX": "/opt/mpi"}
     paths = {"LD_LIBRARY_PATH": "/opt/mpi/lib:/opt/mpi-codes/lib:/opt/mkl"}
-    clean = for_a_calculation(ours | paths)
+    clean = clean_environment(ours | paths)
     assert not ours.keys() & clean.keys()
     assert clean["LD_LIBRARY_PATH"] == "/opt/mpi-codes/lib:/opt/mkl"
-    assert "LD_LIBRARY_PATH" not in for_a_calculation(ours | {"LD_LIBRARY_PATH": "/opt/mpi/lib"})
+    assert "LD_LIBRARY_PATH" not in clean_environment(ours | {"LD_LIBRARY_PATH": "/opt/mpi/lib"})
 
 
 def test_what_slurm_sets_is_removed():
     """Open MPI's `mpirun` would take its numbers of nodes and tasks for those of the label, and fail or hang."""
     theirs = {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_NODELIST": "n[1-4]", "PATH": "/bin"}
-    assert for_a_calculation(theirs | PLAIN).items() >= PLAIN.items()
-    assert not [name for name in for_a_calculation(theirs) if name.startswith("SLURM_")]
+    assert clean_environment(theirs | PLAIN).items() >= PLAIN.items()
+    assert not [name for name in clean_environment(theirs) if name.startswith("SLURM_")]
 
 
 def test_what_the_user_wants_is_kept_or_set():
     theirs = {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "PMI_RANK": "3", "PMI_FD": "9"}
     wanted = {"SLURM_*": None, "PMI_FD": None, "NOT_THERE": None, "OMP_NUM_THREADS": "4", "SLURM_PROCID": "1"}
-    clean = for_a_calculation(theirs, wanted)
+    clean = clean_environment(theirs, wanted)
     threads = {"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     assert clean == {"SLURM_JOB_ID": "7", "SLURM_PROCID": "1", "PMI_FD": "9"} | threads
 
@@ -57,7 +57,7 @@ def test_settings_of_the_user_for_an_mpi_stay():
         "OMPI_COMM_WORLD_RANK": "0", "OMPI_MCA_ess_base_jobid": "1", "OMPI_MCA_orte_hnp_uri": "x",
         "OMPI_MCA_initial_wdir": "/", "OMPI_MCA_PREFIXES": "mca", "OMPI_VERSION": "5",
     }  # fmt: skip
-    clean = for_a_calculation(own | launcher)
+    clean = clean_environment(own | launcher)
     assert clean.items() >= own.items()
     assert not clean.keys() & launcher.keys()
 

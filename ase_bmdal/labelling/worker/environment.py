@@ -23,7 +23,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 PROGRAMS = ("mpiexec", "mpirun", "srun")
 
 
-def for_a_calculation(
+def clean_environment(
     environment: Mapping[str, str], wanted: Mapping[str, str | None] | None = None
 ) -> dict[str, str]:
     """Environment in which a code may start an MPI of its own, and uses one thread unless told otherwise.

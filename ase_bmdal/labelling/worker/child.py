@@ -1,7 +1,7 @@
 """The process in which a reference calculation runs; it serves one label worker until that is gone.
 
 Standard output and error of the calculation go to a file in its scratch folder, whether Python, C or
-Fortran writes them; requests and replies have pipes of their own.
+Fortran writes them; requests and replies have a pipe of their own.
 
 Nothing here outlives the label worker, however that ends: see `labelling.guard`.
 """
@@ -13,36 +13,43 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ase_bmdal.labelling.environment import header
-from ase_bmdal.labelling.messages import receive, send
-from ase_bmdal.labelling.record import describe
+from ase_bmdal.labelling.failure import Failure
+from ase_bmdal.labelling.worker.environment import header
+
+if TYPE_CHECKING:
+    from ase_bmdal.labelling.outcome import ComputedLabel
 
 LOG = "output.txt"
 
 
-def main() -> None:
-    """Serve label requests until the pipe closes."""
-    requests, replies = os.dup(0), os.dup(1)
-    _redirect(os.devnull, os.O_RDONLY, 0)
-    os.dup2(2, 1)
+def main(descriptor: int) -> None:
+    """Serve label requests until the pipe closes.
+
+    Parameters
+    ----------
+    descriptor
+        Of this end of the pipe.
+    """
     faulthandler.enable()
-    send(replies, "started")
+    connection = Connection(descriptor)
+    connection.send("started")
     with contextlib.suppress(EOFError):
-        serve(requests, replies)
+        serve(connection)
 
 
-def serve(requests: int, replies: int) -> None:
+def serve(connection: "Connection[Any, Any]") -> None:
     """Load the reference that comes first, then answer one request after the other.
 
     Parameters
     ----------
-    requests, replies
-        Pipes to read from and to write to.
+    connection
+        Pipe to read from and to write to.
     """
-    reference = receive(requests)
+    reference = connection.recv()
     with contextlib.suppress(OSError):
         os.chdir(reference.folder)
     home = Path.cwd()
@@ -50,17 +57,19 @@ def serve(requests: int, replies: int) -> None:
         make_calculator = reference.load()
     except BaseException as error:
         traceback.print_exc()
-        send(replies, {"error": describe(error)})
+        connection.send(Failure.of(error))
         return
-    send(replies, {})
+    connection.send(None)
     while True:
-        atoms, with_stress, scratch = receive(requests)
+        atoms, with_stress, scratch = connection.recv()
         with _inside(scratch, home):
             reply = answer(make_calculator, atoms, with_stress, home)
-        send(replies, reply)
+        connection.send(reply)
 
 
-def answer(make_calculator: Callable[[], Any], atoms: Any, with_stress: bool, folder: Path) -> dict[str, Any]:
+def answer(
+    make_calculator: Callable[[], Any], atoms: Any, with_stress: bool, folder: Path
+) -> "ComputedLabel | Failure":
     """Compute one label, whatever the calculator does.
 
     Parameters
@@ -76,17 +85,17 @@ def answer(make_calculator: Callable[[], Any], atoms: Any, with_stress: bool, fo
 
     Returns
     -------
-    dict
-        ``energy``, ``forces``, ``stress``; or ``error``, a class and a text.
+    ComputedLabel or Failure
+        What the calculator gave, not checked; or what it raised.
     """
-    from ase_bmdal.labelling.compute import label
+    from ase_bmdal.labelling.worker.compute import label
 
     try:
         return label(make_calculator, atoms, with_stress, folder)
     except BaseException as error:  # a calculator that calls sys.exit() costs one structure, too
         with contextlib.suppress(Exception):
             traceback.print_exc()
-        return {"error": describe(error)}
+        return Failure.of(error)
 
 
 @contextlib.contextmanager

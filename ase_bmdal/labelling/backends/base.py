@@ -1,0 +1,23 @@
+"""What a backend is."""
+
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """An executor and how to treat it.
+
+    Parameters
+    ----------
+    executor
+        Takes the tasks.
+    owned
+        Whether it ends with the labeller.
+    isolated
+        Whether labels are computed in child processes.
+    """
+
+    executor: Executor
+    owned: bool = True
+    isolated: bool = True

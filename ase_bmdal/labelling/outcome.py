@@ -1,0 +1,30 @@
+"""What a reference calculation came to: a label, or the reason why there is none."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ase_bmdal.labelling.failure import Failure
+from ase_bmdal.structures.labels import Label
+
+Outcome: TypeAlias = Label | Failure
+
+
+@dataclass(frozen=True)
+class ComputedLabel(Label):
+    """A label, and how long it took.
+
+    Attributes
+    ----------
+    seconds
+        Wall time of the calculation.
+    """
+
+    seconds: float = 0.0
+
+
+class NotFinished(Exception):  # noqa: N818 - what happened, not an error of the program
+    """A calculation was not carried through, which says nothing about its structure: it has no outcome."""
+
+
+class Unseen(NotFinished):
+    """A label worker does not see the folder of the batch; host, folder and reason."""

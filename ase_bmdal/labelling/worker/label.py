@@ -1,0 +1,118 @@
+"""What a label worker does with one structure, in a thread, a process or an MPI rank."""
+
+import contextlib
+import os
+import platform
+import shutil
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ase_bmdal.labelling.failure import Failure
+from ase_bmdal.labelling.outcome import ComputedLabel, NotFinished, Unseen
+from ase_bmdal.labelling.task import LabelTask
+from ase_bmdal.labelling.worker.checks import refusal_after, refusal_before
+from ase_bmdal.labelling.worker.child import LOG
+from ase_bmdal.labelling.worker.compute import label
+from ase_bmdal.labelling.worker.environment import header
+from ase_bmdal.labelling.worker.process import GIVEN_UP
+from ase_bmdal.labelling.worker.processes import label_in_child
+
+
+def label_structure(task: LabelTask) -> ComputedLabel | Failure:
+    """Label one structure; nothing a reference does comes out as an exception.
+
+    Parameters
+    ----------
+    task
+        Structure, reference and limits.
+
+    Returns
+    -------
+    ComputedLabel or Failure
+        A label, or why there is none.
+
+    Raises
+    ------
+    NotFinished
+        What kept this worker from finding out.
+    """
+    start = time.monotonic()
+    try:
+        outcome = _outcome(task)
+    except Unseen:
+        raise
+    except NotFinished as reason:
+        raise NotFinished(f"{reason} (on {platform.node()})") from None
+    except Exception as error:  # such as results that are no numbers
+        outcome = Failure.of(error)
+    return replace(outcome, seconds=time.monotonic() - start)
+
+
+def _outcome(task: LabelTask) -> ComputedLabel | Failure:
+    if refusal := refusal_before(task.atoms, task.settings):
+        return Failure("Refused", refusal)
+    if unseen := task.lease.why_unseen():
+        raise Unseen(platform.node(), str(task.lease.path.parent), unseen)
+    if not task.lease.is_wanted():
+        raise NotFinished(GIVEN_UP)
+    scratch = _own_folder(task.scratch)
+    try:
+        outcome = _judge((label_in_child if task.isolated else _label_here)(task, scratch), task)
+    except NotFinished:
+        shutil.rmtree(scratch, ignore_errors=True)
+        with contextlib.suppress(OSError):  # others may not be through yet; the last one removes the folder
+            if not task.lease.is_wanted():
+                scratch.parent.rmdir()
+        raise
+    if isinstance(outcome, Failure):
+        return replace(outcome, scratch=str(scratch))
+    shutil.rmtree(scratch, ignore_errors=True)
+    return outcome
+
+
+def _own_folder(wanted: Path) -> Path:
+    """Make a folder; an engine may run the same task twice, even at the same time."""
+    folder, attempt = wanted, 1
+    while True:
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            attempt += 1
+            folder = wanted.with_name(f"{wanted.name}-try-{attempt}")
+        except OSError as error:
+            raise NotFinished(f"cannot make the scratch folder {folder}: {error.strerror}") from error
+        else:
+            return folder
+
+
+def _judge(outcome: ComputedLabel | Failure, task: LabelTask) -> ComputedLabel | Failure:
+    if isinstance(outcome, Failure):
+        return outcome
+    refusal = refusal_after(outcome, task.atoms, task.settings)
+    return Failure("Refused", refusal) if refusal else outcome
+
+
+def _label_here(task: LabelTask, scratch: Path) -> ComputedLabel | Failure:
+    try:
+        make_calculator = task.reference.load()
+    except Exception as error:
+        raise NotFinished(f"the reference cannot be loaded: {Failure.of(error)}") from error
+    try:
+        with _inside(scratch):
+            return label(make_calculator, task.atoms, task.wants_stress, Path(task.reference.folder))
+    except (Exception, SystemExit) as error:
+        (scratch / LOG).write_text(header() + traceback.format_exc(), errors="backslashreplace")
+        return Failure.of(error)
+
+
+@contextlib.contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    home = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(home)
