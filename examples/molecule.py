@@ -18,7 +18,7 @@ atoms.calc = OnTheFlyCalculator(
     reference,
     directory="ethanol",
     cutoff=5.0,
-    selection="LCMD + FEAT(RP)",
+    selection="MAXDET + GP(LL)",
     batch_size=10,
     pool_size=200,
     max_labels=100,

@@ -10,6 +10,6 @@ if len(sys.argv) != 5:
     sys.exit("usage: python select_batch.py MODEL LABELLED POOL CHOSEN")
 model, labelled, pool = load_model(sys.argv[1]), read(sys.argv[2], ":"), read(sys.argv[3], ":")
 
-chosen = select_batch(model, pool, min(10, len(pool)), known=labelled, selection="LCMD + FEAT(RP)", seed=0)
+chosen = select_batch(model, pool, min(10, len(pool)), known=labelled, selection="MAXDET + GP(LL)", seed=0)
 print("label next:", *chosen)
 write(sys.argv[4], [pool[index] for index in chosen])

@@ -14,7 +14,7 @@ labelled, pool = read(sys.argv[1], ":"), read(sys.argv[2], ":")
 model = train(labelled, cutoff=5.0, epochs=100, seed=0)
 model.save("model.npz")
 
-# LCMD + FEAT(RP): the ten structures of the pool that tell most beyond what is labelled.
+# MAXDET + GP(LL): the ten structures of the pool that tell most beyond what is labelled.
 print("label next:", *select_batch(model, pool, min(10, len(pool)), known=labelled, seed=0))
 
 atoms = pool[0].copy()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ase import Atoms
 
+from ase_bmdal.acquisition import DEFAULT
 from ase_bmdal.acquisition.acquisition import Acquisition
 from ase_bmdal.acquisition.ranking import rank
 
@@ -20,7 +21,7 @@ def select_batch(
     n: int,
     *,
     known: Sequence[Atoms] = (),
-    selection: str = "LCMD + FEAT(RP)",
+    selection: str = DEFAULT,
     seed: int = 0,
 ) -> list[int]:
     """Choose the structures of a pool that are worth a label most.

@@ -68,7 +68,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
 
         ==================  ========================================================================================
         ``cutoff``          `r_max`, Å; that of `model`, if one is given
-        ``selection``       one of the paper's combinations, such as ``"LCMD + FEAT(RP)"``
+        ``selection``       one of the paper's combinations, such as ``"MAXDET + GP(LL)"``
         ``n_models``        networks of the potential; None for what the selection needs, 3 for QBC and else 1
         ``batch_size``      new labels in a round
         ``pool_size``       frames collected before a round; the first rounds come earlier, after 2, 4, 8 ... times

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ase_bmdal.acquisition import DEFAULT
 from ase_bmdal.cli.data import require
 from ase_bmdal.cli.quiet import load_potential
 
@@ -24,7 +25,6 @@ TEMPERATURE = 500  # K
 TIMESTEP = 0.5  # fs
 FRICTION = 0.02  # 1/fs
 CUTOFF = 5.0  # Å
-SELECTION = "LCMD + FEAT(RP)"
 BATCH_SIZE = 10
 POOL_SIZE = 1000  # spread over the simulation: conformers interchange once in a picosecond
 POOL_INTERVAL = 1
@@ -44,7 +44,7 @@ def add_to(commands: Any) -> None:
         "--directory", type=Path, default=Path("ethanol"), help="run folder (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
-    parser.add_argument("--selection", default=SELECTION, help="combination (default: %(default)s)")
+    parser.add_argument("--selection", default=DEFAULT, help="combination (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=STEPS, help="of the simulation (default: %(default)s)")
     parser.add_argument(
         "--max-labels", type=int, default=MAX_LABELS, help="reference calculations (default: %(default)s)"

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ase_bmdal.acquisition import DEFAULT
 from ase_bmdal.cli.data import (
     add_keys_to,
     expect_writable,
@@ -26,7 +27,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--train", required=True, metavar="DATA", help="structures the model was trained on")
     parser.add_argument("--pool", required=True, metavar="DATA", help="structures to choose from")
     parser.add_argument(
-        "--selection", default="LCMD + FEAT(RP)", help="combination of the paper (default: %(default)s)"
+        "--selection", default=DEFAULT, help="combination of the paper (default: %(default)s)"
     )
     parser.add_argument("--n", type=int, required=True, help="how many to choose")
     add_keys_to(parser)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ase_bmdal.acquisition import DEFAULT
 from ase_bmdal.acquisition.acquisition import Acquisition
 from ase_bmdal.common.settings import settings
 from ase_bmdal.labelling.settings import LabellingSettings
@@ -140,7 +141,7 @@ class LearnerSettings:
     Attributes
     ----------
     selection
-        One of the fifteen combinations of the paper, such as ``"LCMD + FEAT(RP)"``; none that needs labels on the
+        One of the fifteen combinations of the paper, such as ``"MAXDET + GP(LL)"``; none that needs labels on the
         pool.
     n_models
         Networks of the potential; None for what the selection needs, 3 for QBC and else 1. The uncertainty of several
@@ -159,7 +160,7 @@ class LearnerSettings:
         See there; `training` is what a network trained from scratch gets.
     """
 
-    selection: str = "LCMD + FEAT(RP)"
+    selection: str = DEFAULT
     n_models: AtLeastOne | None = None
     batch_size: AtLeastOne = 10
     pool_size: AtLeastOne = 200

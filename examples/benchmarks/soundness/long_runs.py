@@ -20,6 +20,7 @@ from results import append, commit, read
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from ase_bmdal import Convergence, OnTheFlyCalculator
+from ase_bmdal.acquisition import DEFAULT
 from ase_bmdal.common.errors import BatchFailedError, UntrustedError
 from ase_bmdal.common.randomness import stream
 from ase_bmdal.learner.loading import SavedPotential, read_potential
@@ -33,7 +34,6 @@ from ase_bmdal.uncertainty.calibrate import predictions
 
 CHUNK = 200  # steps
 NEVER = Convergence(rounds=10**6)  # learning ends when the budget is spent
-SELECTION = "LCMD + FEAT(RP)"
 
 
 def run(
@@ -43,7 +43,7 @@ def run(
     seed: int,
     max_labels: int,
     max_rounds: int,
-    selection: str = SELECTION,
+    selection: str = DEFAULT,
 ) -> None:
     """Learn while simulating until the budget is spent."""
     with OnTheFlyCalculator(
@@ -127,7 +127,7 @@ def replay(
     rows = LabelStore(source / "labels.db").rows("done")
     settings = LearnerSettings(
         seed=seed,
-        selection=SELECTION,
+        selection=DEFAULT,
         architecture=how.settings("architecture", cutoff=cutoff),
         training=how.settings("training"),
         retraining=how.settings("retraining"),
@@ -190,7 +190,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0, help="(%(default)s)")
     options.add_argument("--labels", type=int, default=600, help="that a run may have (%(default)s)")
     options.add_argument("--rounds", type=int, default=60, help="that a run may have (%(default)s)")
-    options.add_argument("--selection", default=SELECTION, help="of a run (%(default)s)")
+    options.add_argument("--selection", default=DEFAULT, help="of a run (%(default)s)")
     options.add_argument("--replay", type=Path, help="train on the labels of this run folder instead")
     options.add_argument("--scratch", action="store_true", help="each potential of a replay from scratch")
     options.add_argument("--every", type=int, default=1, help="replay every so many rounds (%(default)s)")
