@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import functools
 from collections.abc import Mapping
 from typing import Any, TypeVar, dataclass_transform
 
@@ -58,11 +57,7 @@ def with_leaves(tree: Class, aliases: Mapping[str, str] | None = None, /, **valu
         If a value makes no sense.
     """
     fields = _paths(tree)
-    paths = {name: _path(name, fields, aliases or {}) for name in values}
-    for name in sorted(paths, key=lambda name: len(paths[name])):  # whole branches first
-        if values[name] is not None or not _is_branch(_get(tree, paths[name])):
-            tree = _replaced(tree, paths[name], values[name])
-    return tree
+    return _replaced(tree, {_path(name, fields, aliases or {}): value for name, value in values.items()})
 
 
 def _path(name: str, fields: list[tuple[str, ...]], aliases: Mapping[str, str]) -> tuple[str, ...]:
@@ -96,11 +91,12 @@ def _paths(tree: Any, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     return found
 
 
-def _get(tree: Any, path: tuple[str, ...]) -> Any:
-    return functools.reduce(getattr, path, tree)
-
-
-def _replaced(tree: Class, path: tuple[str, ...], value: Any) -> Class:
-    name, *rest = path
-    inner = _replaced(getattr(tree, name), tuple(rest), value) if rest else value
-    return dataclasses.replace(tree, **{name: inner})  # type: ignore[type-var]
+def _replaced(tree: Class, values: Mapping[tuple[str, ...], Any]) -> Class:
+    """All at once, since fields are checked against each other."""
+    changes = {}
+    for name in {path[0] for path in values}:
+        before, given = getattr(tree, name), values.get((name,))
+        inner = {path[1:]: value for path, value in values.items() if path[0] == name and len(path) > 1}
+        value = before if given is None and _is_branch(before) else given if (name,) in values else before
+        changes[name] = _replaced(value, inner) if inner else value
+    return dataclasses.replace(tree, **changes)  # type: ignore[type-var]

@@ -39,9 +39,20 @@ class Middle:
 
 
 @settings
+class Ordered:
+    least: int = 1
+    most: int = 10
+
+    def __post_init__(self) -> None:
+        if self.least > self.most:
+            raise ValueError(f"least: expected at most {self.most}, got {self.least}")
+
+
+@settings
 class Tree:
     middle: Middle = Middle()
     other: Inner = Inner()
+    ordered: Ordered = Ordered()
     name: str = "oak"
 
 
@@ -79,3 +90,12 @@ def test_a_name_that_several_have_is_refused_with_all_of_them():
 def test_values_are_checked():
     with pytest.raises(ValidationError, match="depth"):
         with_leaves(Tree(), {"depth": "other.depth"}, depth="deep")
+
+
+@pytest.mark.parametrize(
+    "values", [{"least": 20, "most": 30}, {"most": 30, "least": 20}, {"most": 0, "least": -1}]
+)
+def test_fields_that_are_checked_against_each_other_change_together(values):
+    assert vars(with_leaves(Tree(), **values).ordered) | values == vars(with_leaves(Tree(), **values).ordered)
+    with pytest.raises(ValidationError, match="least: expected at most 10, got 20"):
+        with_leaves(Tree(), least=20)
