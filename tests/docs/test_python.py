@@ -67,6 +67,8 @@ def a_simulation(names):
 def prepare(page, names):
     """What a page takes for granted."""
     a_file_of_labels()
+    if page == "concepts.md":
+        write("frames.xyz", [copper(seed) for seed in range(10, 24)])
     if page == "restart.md":
         made_up_run(Path("ethanol"))
     if page == "trust.md":
@@ -76,6 +78,8 @@ def prepare(page, names):
 
 def expect(page, names):
     """What a page says that its code gives."""
+    if page == "concepts.md":
+        assert 0 <= names["index"] < len(names["pool"])
     if page == "quickstart.md":
         assert isinstance(names["exact"], GMNNCalculator)
         assert Path("model.npz").exists()
