@@ -12,7 +12,6 @@ from ase_bmdal.common.settings import settings
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0.0)]
 Precision = Literal["float32", "float64"]
-LEAST_EPOCHS, MOST_EPOCHS, ENOUGH_STEPS = 300, 1000, 20_000
 
 
 @settings
@@ -121,8 +120,10 @@ class TrainingSettings:
     Attributes
     ----------
     epochs
-        How often each structure is used; None is 300 times, and with few structures more often, up to 1000 times, to
-        make 20 000 steps.
+        How often each structure is used; None is as often as makes `enough_steps`, but at least `least_epochs` and at
+        most `most_epochs` times.
+    least_epochs, most_epochs, enough_steps
+        What `epochs` is if it is None.
     batch_size
         Structures per step; None lets it grow with the number of structures.
     rates
@@ -151,6 +152,9 @@ class TrainingSettings:
     """
 
     epochs: Positive | None = None
+    least_epochs: Positive = 300
+    most_epochs: Positive = 1000
+    enough_steps: Positive = 20_000
     batch_size: Positive | None = None
     rates: LearningRates | None = None
     rate: Annotated[float, Field(gt=0.0)] = 1.0
@@ -168,7 +172,8 @@ class TrainingSettings:
     def epochs_for(self, n_structures: int) -> int:
         """Epochs that were asked for, or as many as so many structures need."""
         steps_per_epoch = math.ceil(n_structures / self.batch_size_for(n_structures))
-        return self.epochs or min(MOST_EPOCHS, max(LEAST_EPOCHS, math.ceil(ENOUGH_STEPS / steps_per_epoch)))
+        enough = math.ceil(self.enough_steps / steps_per_epoch)
+        return self.epochs or min(self.most_epochs, max(self.least_epochs, enough))
 
     def batch_size_for(self, n_structures: int) -> int:
         """Structures per step: what was asked for, or 2 for up to 1500 structures and more for more, up to 32."""
