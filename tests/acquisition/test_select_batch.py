@@ -6,7 +6,7 @@ import pytest
 from ase_bmdal import COMBINATIONS, gradient_features, select, select_batch
 from ase_bmdal.acquisition import Acquisition
 from ase_bmdal.acquisition.ranking import rank
-from ase_bmdal.kernels import ensemble_features
+from ase_bmdal.kernels import GPPosterior, ensemble_features
 from ase_bmdal.potential.gmnn import Committee
 from tests.builders import random_model
 from tests.learner.runs import copper, labelled
@@ -35,11 +35,20 @@ def test_gives_what_the_learner_would_label_first(name, committee):
     assert len(set(picks)) == len(picks) == 4
 
 
-def test_is_lcmd_with_random_projections_unless_told_otherwise(committee):
+def test_is_maxdet_of_the_posterior_unless_told_otherwise(committee):
     model = committee.members[0]
+    pool, known = (gradient_features(model, frames, "LL") for frames in (POOL, KNOWN))
+    posterior = GPPosterior(known)
+    assert select_batch(model, POOL, 3, known=KNOWN) == select("MAXDET", posterior(pool), 3).tolist()
+    assert select_batch(model, POOL, 3) == select("MAXDET", pool, 3).tolist()
+
+
+def test_lcmd_with_random_projections(committee):
+    model, lcmd = committee.members[0], "LCMD + FEAT(RP)"
     pool, known = (gradient_features(model, frames, "RP", seed=0) for frames in (POOL, KNOWN))
-    assert select_batch(model, POOL, 3, known=KNOWN) == select("LCMD", pool, 3, train=known).tolist()
-    assert select_batch(model, POOL, 3) == select("LCMD", pool, 3).tolist()
+    picks = select_batch(model, POOL, 3, known=KNOWN, selection=lcmd)
+    assert picks == select("LCMD", pool, 3, train=known).tolist()
+    assert select_batch(model, POOL, 3, selection=lcmd) == select("LCMD", pool, 3).tolist()
 
 
 def test_of_a_committee_the_features_of_all_members_count(committee):
@@ -53,7 +62,8 @@ def test_of_a_committee_the_features_of_all_members_count(committee):
 
 def test_what_is_known_is_chosen_last(committee):
     pool = [*KNOWN, *POOL]
-    assert sorted(select_batch(committee.members[0], pool, 8, known=KNOWN)) == list(range(3, 11))
+    picks = select_batch(committee.members[0], pool, 8, known=KNOWN, selection="LCMD + FEAT(RP)")
+    assert sorted(picks) == list(range(3, 11))
 
 
 @pytest.mark.parametrize("n", [0, -1, 9])
