@@ -113,7 +113,7 @@ class TestEveryFailureCostsOneStructure:
         structures = [copper(action, pids=str(pids)) for action in ACTIONS]
         records = label(labeller, structures)
         expect(ACTIONS, records)
-        assert len(pids_in(pids)) == 7
+        assert len(pids_in(pids)) == 9
         wait_until(lambda: not any(map(alive, pids_in(pids))))
         kept = sorted(folder.name for folder in (tmp_path / "scratch").glob("batch-*/*"))
         assert kept == sorted(Path(r.scratch).name for r in records if isinstance(r, Failure))

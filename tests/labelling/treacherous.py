@@ -1,8 +1,10 @@
 """A calculator that does whatever ``atoms.info["do"]`` says, and helpers to see what is left of it."""
 
+import contextlib
 import ctypes
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -99,6 +101,18 @@ class Treacherous(EMT):
         self.note_pids(atoms, fork)
         os._exit(1)
 
+    def die_amid_a_reply(self, atoms):
+        """Of which the first bytes are on their way, while a fork holds the pipe open."""
+        fork = os.fork()
+        if fork == 0:
+            time.sleep(1000)
+        self.note_pids(atoms, fork)
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):
+                if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                    os.write(int(name), b"\0\0\0")
+        os.kill(os.getpid(), signal.SIGKILL)
+
     def close_everything(self, atoms):
         os.closerange(0, 100)
 
@@ -157,6 +171,7 @@ FAILURES = {
     "abort": "Crashed",
     "segfault": "Crashed",
     "die_and_leave_a_fork": "Crashed",
+    "die_amid_a_reply": "Crashed",
     "close_everything": "Crashed",
     "hang": "TimedOut",
     "hang_in_c": "TimedOut",

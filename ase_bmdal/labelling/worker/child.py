@@ -13,12 +13,12 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ase_bmdal.labelling.failure import Failure
 from ase_bmdal.labelling.worker.environment import header
+from ase_bmdal.labelling.worker.messages import receive, send
 
 if TYPE_CHECKING:
     from ase_bmdal.labelling.outcome import ComputedLabel
@@ -26,30 +26,29 @@ if TYPE_CHECKING:
 LOG = "output.txt"
 
 
-def main(descriptor: int) -> None:
+def main(pipe: int) -> None:
     """Serve label requests until the pipe closes.
 
     Parameters
     ----------
-    descriptor
-        Of this end of the pipe.
+    pipe
+        Descriptor of this end of it.
     """
     faulthandler.enable()
-    connection = Connection(descriptor)
-    connection.send("started")
+    send(pipe, "started")
     with contextlib.suppress(EOFError):
-        serve(connection)
+        serve(pipe)
 
 
-def serve(connection: "Connection[Any, Any]") -> None:
+def serve(pipe: int) -> None:
     """Load the reference that comes first, then answer one request after the other.
 
     Parameters
     ----------
-    connection
-        Pipe to read from and to write to.
+    pipe
+        Descriptor to read from and to write to.
     """
-    reference = connection.recv()
+    reference = receive(pipe)
     with contextlib.suppress(OSError):
         os.chdir(reference.folder)
     home = Path.cwd()
@@ -57,14 +56,14 @@ def serve(connection: "Connection[Any, Any]") -> None:
         make_calculator = reference.load()
     except BaseException as error:
         traceback.print_exc()
-        connection.send(Failure.of(error))
+        send(pipe, Failure.of(error))
         return
-    connection.send(None)
+    send(pipe, None)
     while True:
-        atoms, with_stress, scratch = connection.recv()
+        atoms, with_stress, scratch = receive(pipe)
         with _inside(scratch, home):
             reply = answer(make_calculator, atoms, with_stress, home)
-        connection.send(reply)
+        send(pipe, reply)
 
 
 def answer(

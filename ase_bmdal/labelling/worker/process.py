@@ -3,12 +3,12 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,20 @@ from ase_bmdal.labelling.reference import Reference
 from ase_bmdal.labelling.worker.child import LOG
 from ase_bmdal.labelling.worker.environment import clean_environment
 from ase_bmdal.labelling.worker.guard import GRACE, ask_to_end, end_session
+from ase_bmdal.labelling.worker.messages import receive, send
 
 START = """
 import sys
-parent_pipe, worker, connection, *path = sys.argv[1:]
+parent_pipe, worker, pipe, *path = sys.argv[1:]
 sys.path[:], sys.argv[1:] = path, []
 from ase_bmdal.labelling.worker.guard import start_guard
 start_guard(int(parent_pipe), int(worker))
 from ase_bmdal.labelling.worker.child import main
-main(int(connection))
+main(int(pipe))
 """
 LONGEST_START = 300.0  # seconds; a hundred workers that import from one slow file server at once
 STDERR_TAIL = 1000  # bytes
 GIVEN_UP = "the batch was given up, or its driver is gone"
-TICK = 0.1
 PIPES_CLOSE_FIRST = 0.5  # seconds between the end of the pipes of a process and its own
 
 
@@ -65,7 +65,7 @@ class LabelProcess:
         self._lock, self._ending = threading.Lock(), threading.Lock()
         self._is_ended = False
         end, self._parent_pipe = os.pipe()
-        self._connection, childs = Pipe()
+        self._pipe, childs = socket.socketpair()
         path = [os.path.abspath(entry or ".") for entry in sys.path]  # noqa: PTH100 - zip files are kept
         try:
             with log.open("ab") as output:
@@ -80,7 +80,7 @@ class LabelProcess:
                 )
         except BaseException:
             os.close(self._parent_pipe)
-            self._connection.close()
+            self._pipe.close()
             raise
         finally:
             os.close(end)
@@ -163,14 +163,12 @@ class LabelProcess:
             if self._has_ended():
                 raise EOFError
 
-        if self._connection.closed:
+        if self._pipe.fileno() < 0:
             raise Crashed("the process was ended")
         try:
             if message is not None:
-                self._connection.send(message)
-            while not self._connection.poll(TICK):
-                check()
-            return self._connection.recv()
+                send(self._pipe.fileno(), message)
+            return receive(self._pipe.fileno(), check)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise self._crash_report() from None
 
@@ -222,9 +220,9 @@ class LabelProcess:
         """
         self._end(grace)
         with self._lock:
-            if not self._connection.closed:
+            if self._pipe.fileno() >= 0:
                 os.close(self._parent_pipe)
-                self._connection.close()
+                self._pipe.close()
 
 
 def _signal_name(number: int) -> str:
