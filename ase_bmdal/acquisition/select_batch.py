@@ -13,10 +13,11 @@ from ase_bmdal.acquisition.ranking import rank
 
 if TYPE_CHECKING:
     from ase_bmdal.potential.gmnn import Potential
+    from ase_bmdal.potential.with_baseline import WithBaseline
 
 
 def select_batch(
-    model: Potential,
+    model: Potential | WithBaseline,
     pool: Sequence[Atoms],
     n: int,
     *,
@@ -69,7 +70,12 @@ def select_batch(
         for index in select_batch(model, frames, 10, known=labelled):
             write(f"{index}.xyz", frames[index])
     """
+    from ase_bmdal.potential.with_baseline import WithBaseline
+
     acquisition = Acquisition.parse(selection)
     if not 1 <= n <= len(pool):
         raise ValueError(f"n: expected 1 to {len(pool)}, the size of the pool, got {n}")
+    if isinstance(model, WithBaseline):
+        pool = model.differences(pool) if acquisition.kernel.needs_labels else pool
+        model = model.network
     return rank(acquisition, model, pool, known, seed=seed, draw=0).best(n)

@@ -1,16 +1,19 @@
 """A trained potential as an ASE calculator."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from ase_bmdal.baseline.baseline import MakeCalculator
 from ase_bmdal.calculator.results import PROPERTIES, changes_between, results_of
-from ase_bmdal.learner.loading import SavedPotential, read_potential
+from ase_bmdal.learner.loading import read_potential
 from ase_bmdal.potential.evaluator import SKIN, Evaluator, refuse_if_not_finite
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.settings import Precision
+from ase_bmdal.potential.with_baseline import WithBaseline, network_of, with_baseline
 from ase_bmdal.uncertainty.error_model import ErrorModel
 
 
@@ -21,6 +24,9 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
     ----------
     model
         A saved model, a run folder, whose newest potential is taken, or a potential.
+    baseline
+        Function, class or `functools.partial` that makes the calculator of the method that `model` was trained on the
+        difference to; None for none, or that of the potential. Known again by its result for one structure.
     error_model
         Gives bounds on the errors; None takes what is saved with the model, if anything is.
     skin
@@ -32,7 +38,7 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
     Raises
     ------
     ModelError
-        If there is no model, or none that this version can read.
+        If there is no model, or none that this version can read; if it needs a baseline, or another one.
     ValueError
         If there is no such precision.
 
@@ -45,16 +51,20 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
 
     def __init__(
         self,
-        model: str | Path | Potential,
+        model: str | Path | Potential | WithBaseline,
         *,
+        baseline: MakeCalculator | Sequence[MakeCalculator] | None = None,
         error_model: ErrorModel | None = None,
         skin: float = SKIN,
         dtype: Precision | None = None,
     ) -> None:
         super().__init__()
-        found = read_potential(model) if isinstance(model, str | Path) else SavedPotential(model, None, {})
-        self.model = found.potential.with_dtype(dtype) if dtype else found.potential
-        self.error_model = error_model or found.error_model
+        found = read_potential(model) if isinstance(model, str | Path) else None
+        whole: Potential | WithBaseline = found.potential if found else model  # type: ignore[assignment]
+        if not isinstance(whole, WithBaseline) or baseline is not None:
+            whole = with_baseline(network_of(whole), baseline)
+        self.model = whole.with_dtype(dtype) if dtype else whole
+        self.error_model = error_model or (found.error_model if found else None)
         self._evaluator = Evaluator(skin)
 
     def calculate(
@@ -69,14 +79,21 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
         ------
         UnknownElementError
             If the potential does not know an element.
+        BaselineError
+            If the baseline gives no result.
         PredictionError, ValueError
             If the prediction, or a position, is not a number.
         """
         super().calculate(atoms, properties, system_changes)
         errors = self.error_model
-        found = self._evaluator.predict(self.model, self.atoms, errors.posterior if errors else None)
+        found = self._evaluator.predict(
+            network_of(self.model), self.atoms, errors.posterior if errors else None
+        )
         refuse_if_not_finite(found.label, self.atoms)
-        self.results = results_of(found.label, errors.bounds(found.uncertainty) if errors else None)
+        label = found.label
+        if isinstance(self.model, WithBaseline):
+            label = label.plus(self.model.baseline.label(self.atoms))
+        self.results = results_of(label, errors.bounds(found.uncertainty) if errors else None)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last prediction."""

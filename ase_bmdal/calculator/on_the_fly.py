@@ -8,9 +8,11 @@ from typing import Any, NoReturn, Self
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from ase_bmdal.baseline.baseline import Baseline, MakeCalculator
 from ase_bmdal.calculator.results import PROPERTIES, UNBIASED, changes_between, results_of
 from ase_bmdal.common.settings import with_leaves
 from ase_bmdal.labelling.labeller import Labeller
+from ase_bmdal.learner.differences import refuse_free_atoms, refuse_other_baseline
 from ase_bmdal.learner.given import prepared
 from ase_bmdal.learner.learner import Learner, refuse_other_committee
 from ase_bmdal.learner.loading import SavedPotential, read_potential
@@ -18,6 +20,7 @@ from ase_bmdal.learner.loops import Blocking, close_earlier
 from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.training import architecture_for
+from ase_bmdal.potential.with_baseline import WithBaseline, network_of, with_baseline
 from ase_bmdal.report.console import on_standard_error
 from ase_bmdal.run.events import Listener, Reporter
 from ase_bmdal.run.folder import RunFolder
@@ -53,6 +56,10 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         Names of their labels, where they are none of the known ones (``energy``, ``REF_forces``, ``dft_virial`` ...).
     model
         Trained potential to begin with: the object, its file, or a run folder.
+    baseline
+        Function, class or `functools.partial` that makes the ASE calculator of a cheap method, or several, whose sum
+        counts. The difference to it is learned, with a tenth of the labels where it is a good one; it runs in every
+        force call, in this process. None for none.
     executor
         Where labels are computed: ``"local"`` (a process for each core), ``"in-process"``, ``"mpi"``, or any
         `concurrent.futures.Executor`.
@@ -97,7 +104,9 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
     LabellingError
         If the reference cannot be sent to a worker.
     RunFolderError, StoreError
-        If the directory holds another run, or cannot be used.
+        If the directory holds another run, one with another baseline among them, or cannot be used.
+    ModelError
+        If `model` needs a baseline, or another one.
     """
 
     implemented_properties = PROPERTIES + UNBIASED
@@ -111,21 +120,28 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         energy_key: str | None = None,
         forces_key: str | None = None,
         stress_key: str | None = None,
-        model: str | Path | Potential | None = None,
+        model: str | Path | Potential | WithBaseline | None = None,
+        baseline: MakeCalculator | Sequence[MakeCalculator] | None = None,
         executor: Any = "local",
         on_event: Listener | None = None,
         settings: LearnerSettings | None = None,
         **changes: Any,
     ) -> None:
         super().__init__()
-        given = _given(model)
+        method = None if baseline is None else Baseline(baseline)
+        given = _given(model, method)
         settings = _settings(settings, given, changes)
+        refuse_free_atoms(settings, method)
         refuse_other_committee(settings, given.potential if given else None)
         keys = LabelKeys(energy_key, forces_key, stress_key)
         structures = None if initial is None else prepared(initial, keys, reference)
         path = Path(directory)
         labeller = Labeller(
-            reference, scratch=path / "scratch", executor=executor, settings=settings.labelling
+            reference,
+            scratch=path / "scratch",
+            executor=executor,
+            settings=settings.labelling,
+            baseline=method.make if method else None,
         )
         report = Reporter(on_event or on_standard_error())
         try:
@@ -144,11 +160,12 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
                 error_model=given.error_model if given else None,
                 report=report,
             )
+            refuse_other_baseline(path, learner.dataset.done, method)
         except BaseException:
             folder.close()
             labeller.close()
             raise
-        self._loop = Blocking(learner, labeller, report, structures)
+        self._loop = Blocking(learner, labeller, report, structures, baseline=method)
         self._walker = Walker(self._loop)
 
     @property
@@ -284,10 +301,18 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         self.close()
 
 
-def _given(model: str | Path | Potential | None) -> SavedPotential | None:
+def _given(
+    model: str | Path | Potential | WithBaseline | None, baseline: Baseline | None
+) -> SavedPotential | None:
     if model is None:
         return None
-    return read_potential(model) if isinstance(model, str | Path) else SavedPotential(model, None, {})
+    found = (
+        read_potential(model)
+        if isinstance(model, str | Path)
+        else SavedPotential(network_of(model), None, {})
+    )
+    with_baseline(found.potential, baseline)
+    return found
 
 
 def _settings(

@@ -4,7 +4,8 @@
     ├── ModelError            a model file that is missing, broken, or of a newer version
     ├── UnknownElementError   an element the model was not trained on
     ├── UntrustedError        a prediction that may be so wrong that it must not be followed
-    │   └── PredictionError   a prediction that is not a number
+    │   ├── PredictionError   a prediction that is not a number
+    │   └── BaselineError     the baseline gives no result for a structure
     ├── TrainingError         a loss that is not a number, labels that cannot be learned from
     ├── LabellingError        the reference cannot be used
     │   └── BatchFailedError  every structure of a batch failed
@@ -36,6 +37,10 @@ class UntrustedError(Error):
 
 class PredictionError(UntrustedError):
     """The potential gives no number for this structure, as for two atoms at one place."""
+
+
+class BaselineError(UntrustedError):
+    """The baseline gives no result for this structure."""
 
 
 class TrainingError(Error):

@@ -47,6 +47,8 @@ class Labeller:
         Number of workers for ``"local"``; None for one per core.
     settings
         Limits on a calculation.
+    baseline
+        The same as `reference`, of the method whose results are kept beside each label.
 
     Raises
     ------
@@ -62,11 +64,12 @@ class Labeller:
         executor: ExecutorChoice = "local",
         n_workers: int | None = None,
         settings: LabellingSettings | None = None,
+        baseline: Callable[[], Any] | None = None,
     ) -> None:
         _refuse_second_driver()
         self.settings = settings or LabellingSettings()
         self.scratch = Path(scratch).absolute()
-        self._reference = capture(reference)
+        self._reference = capture(reference, baseline)
         self._name = uuid.uuid4().hex
         self._batches: set[HeldLease] = set()
         self._closed, self._stop_reason = False, ""

@@ -11,15 +11,18 @@ Outcome: TypeAlias = Label | Failure
 
 @dataclass(frozen=True)
 class ComputedLabel(Label):
-    """A label, and how long it took.
+    """A label, how long it took, and what the baseline says of the structure.
 
     Attributes
     ----------
     seconds
         Wall time of the calculation.
+    baseline
+        Energy, forces and stress of the baseline; None if there is none.
     """
 
     seconds: float = 0.0
+    baseline: Label | None = None
 
 
 class NotFinished(Exception):  # noqa: N818 - what happened, not an error of the program

@@ -9,14 +9,29 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.machinery import PathFinder
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ase_bmdal.common.errors import LabellingError
 
 
+class Loaded(NamedTuple):
+    """What makes the calculators of a label.
+
+    Attributes
+    ----------
+    reference
+        Makes that of the reference.
+    baseline
+        Makes that of the baseline; None for none.
+    """
+
+    reference: Callable[[], Any]
+    baseline: Callable[[], Any] | None = None
+
+
 @dataclass(frozen=True)
 class Reference:
-    """A callable that makes an ASE calculator, as bytes.
+    """A callable that makes an ASE calculator, as bytes; and another one that makes that of the baseline.
 
     What a script defines travels by value, so that nothing runs the script again. What an importable module
     defines travels by name, together with the driver's search path.
@@ -29,32 +44,38 @@ class Reference:
         Where the driver looks for modules.
     folder
         Working directory of the driver.
+    baseline
+        The pickled callable of the baseline; empty for none.
     """
 
     payload: bytes
     path: tuple[str, ...]
     folder: str
+    baseline: bytes = b""
 
     @cached_property
     def digest(self) -> str:
-        """The same for the same payload, in any process."""
-        return hashlib.sha256(self.payload).hexdigest()
+        """The same for the same callables, in any process."""
+        return hashlib.sha256(self.payload + self.baseline).hexdigest()
 
-    def load(self) -> Callable[[], Any]:
-        """The callable itself; whatever its modules raise on import comes through."""
+    def load(self) -> Loaded:
+        """The callables themselves; whatever their modules raise on import comes through."""
         import cloudpickle
 
         sys.path.extend(entry for entry in self.path if entry not in sys.path)
-        return cloudpickle.loads(self.payload)  # type: ignore[no-any-return]
+        baseline = cloudpickle.loads(self.baseline) if self.baseline else None
+        return Loaded(cloudpickle.loads(self.payload), baseline)
 
 
-def capture(reference: Callable[[], Any]) -> Reference:
+def capture(reference: Callable[[], Any], baseline: Callable[[], Any] | None = None) -> Reference:
     """Make a reference ready for other processes.
 
     Parameters
     ----------
     reference
         Called without arguments, once for each structure, it makes a new ASE calculator.
+    baseline
+        The same, of the method whose results are subtracted.
 
     Returns
     -------
@@ -68,17 +89,22 @@ def capture(reference: Callable[[], Any]) -> Reference:
     LabellingError
         If it holds something that cannot be sent.
     """
-    if not callable(reference):
+    payload = _captured("reference", reference)
+    other = _captured("baseline", baseline) if baseline is not None else b""
+    path = tuple(os.path.abspath(entry or ".") for entry in sys.path)  # noqa: PTH100 - zip files are kept
+    return Reference(payload, path, os.getcwd(), other)  # noqa: PTH109
+
+
+def _captured(name: str, made_by: Callable[[], Any]) -> bytes:
+    if not callable(made_by):
         raise TypeError(
-            "reference must be a callable that makes an ASE calculator, such as a class, a function or "
-            f"functools.partial, got an object of class {type(reference).__name__}"
+            f"{name} must be a callable that makes an ASE calculator, such as a class, a function or "
+            f"functools.partial, got an object of class {type(made_by).__name__}"
         )
     try:
-        payload = _dumps(reference)
+        return _dumps(made_by)
     except Exception as error:
-        raise LabellingError(_explain(reference, error)) from error
-    path = tuple(os.path.abspath(entry or ".") for entry in sys.path)  # noqa: PTH100 - zip files are kept
-    return Reference(payload, path, os.getcwd())  # noqa: PTH109
+        raise LabellingError(_explain(name, made_by, error)) from error
 
 
 def _dumps(reference: Any) -> bytes:
@@ -106,11 +132,11 @@ def _can_be_imported(module: ModuleType) -> bool:
     return PathFinder.find_spec(module.__name__.partition(".")[0]) is not None
 
 
-def _explain(reference: Any, error: Exception) -> str:
+def _explain(name: str, reference: Any, error: Exception) -> str:
     culprits = ", ".join(f"{name!r}" for name in _unsendable(reference))
     blame = f"; it uses {culprits}, which cannot be pickled" if culprits else ""
     return (
-        f"the reference {reference!r} cannot be sent to a label worker: {error}{blame}. "
+        f"the {name} {reference!r} cannot be sent to a label worker: {error}{blame}. "
         "Make open files, locks and used calculators inside the function that makes the calculator."
     )
 

@@ -29,7 +29,7 @@ from ase_bmdal.run.folder import RunFolder
 from ase_bmdal.run.history import History
 from ase_bmdal.run.identity import check_identity
 from ase_bmdal.run.store import Entry
-from ase_bmdal.structures.labels import Label, has_label, label_of
+from ase_bmdal.structures.labels import Label, label_of, labels_carried
 from ase_bmdal.structures.outliers import outliers
 from ase_bmdal.uncertainty.calibrate import observed_coverage, predictions
 from ase_bmdal.uncertainty.error_model import ErrorModel
@@ -208,7 +208,14 @@ class Learner:
         known = self.potential.elements if self.potential else ()
         return tuple(sorted(set(atoms.numbers.tolist()) - set(known)))
 
-    def begin(self, structures: Sequence[Atoms], cause: Cause, source: str, walker: str = "") -> list[Task]:
+    def begin(
+        self,
+        structures: Sequence[Atoms],
+        cause: Cause,
+        source: str,
+        walker: str = "",
+        labels: Sequence[Label | None] | None = None,
+    ) -> list[Task]:
         """Take structures to begin with, in one commit; those that have no label yet are to be labelled.
 
         Parameters
@@ -221,6 +228,8 @@ class Learner:
             Where they come from.
         walker
             Name of the simulation they were made for.
+        labels
+            Label of each, or None for one that has none; None takes those that the structures carry.
 
         Returns
         -------
@@ -235,14 +244,16 @@ class Learner:
             If they cannot be written; nothing has changed then.
         """
         self._require_open()
-        chosen, known = self._within_budget(structures)
+        known = labels_carried(structures) if labels is None else labels
+        kept = self._within_budget(known)
+        chosen = [structures[index] for index in kept]
         entries = self.dataset.add(
             chosen,
             round=self.dataset.next_round,
             source=source,
             cause=cause,
             walkers=[walker] * len(chosen),
-            records=known,
+            records=[known[index] for index in kept],
         )
         self._see_if_it_ends()
         return [Task(entry.id, entry.atoms) for entry in entries if entry.status == "pending"]
@@ -464,16 +475,14 @@ class Learner:
             budget = spent(self.settings, self.dataset)
             self.reason_to_finish = budget or converged(self.settings, self.dataset)
 
-    def _within_budget(self, structures: Sequence[Atoms]) -> tuple[list[Atoms], list[Label | None]]:
-        """Structures with their labels; of those without, as many as may be labelled."""
-        known = [label_of(atoms) if has_label(atoms) else None for atoms in structures]
+    def _within_budget(self, known: Sequence[Label | None]) -> list[int]:
+        """Places of structures that have a label, and of as many of the others as may be labelled."""
         left = labels_left(self.settings, self.dataset)
-        if left is None:
-            return list(structures), known
-        left = max(0, left - sum(label is not None for label in known))
         missing = [index for index, label in enumerate(known) if label is None]
-        kept = [index for index in range(len(known)) if index not in set(missing[left:])]
-        return [structures[index] for index in kept], [known[index] for index in kept]
+        if left is not None:
+            missing = missing[max(0, left - (len(known) - len(missing))) :]
+            return [index for index in range(len(known)) if index not in set(missing)]
+        return list(range(len(known)))
 
     def _next_tasks(self, batch: Batch) -> list[Task]:
         picks = batch.next()

@@ -1,12 +1,14 @@
 """Potentials on disk, each with its error model beside it in the same file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
+from ase_bmdal.baseline.baseline import MakeCalculator
 from ase_bmdal.common.errors import ModelError
 from ase_bmdal.potential.files import read_model, save_model
 from ase_bmdal.potential.gmnn import Potential
+from ase_bmdal.potential.with_baseline import WithBaseline, with_baseline
 from ase_bmdal.run.folder import last_model
 from ase_bmdal.uncertainty.error_model import ErrorModel
 
@@ -69,20 +71,28 @@ def read_potential(path: str | Path) -> SavedPotential:
     return SavedPotential(potential, error_model, notes)
 
 
-def load_model(path: str | Path) -> Potential:
+@overload
+def load_model(path: str | Path, *, baseline: None = None) -> Potential: ...
+@overload
+def load_model(path: str | Path, *, baseline: MakeCalculator | Sequence[MakeCalculator]) -> WithBaseline: ...
+def load_model(
+    path: str | Path, *, baseline: MakeCalculator | Sequence[MakeCalculator] | None = None
+) -> Potential | WithBaseline:
     """Read a potential.
 
     Parameters
     ----------
     path
         A model file, or a run folder, whose newest potential is taken.
+    baseline
+        What it was trained on the difference to, as for `train`; None for nothing.
 
     Raises
     ------
     ModelError
-        If there is none, the file is no model, or a newer version wrote it.
+        If there is none, the file is no model, or a newer version wrote it; if it needs a baseline, or another one.
     """
-    return read_potential(path).potential
+    return with_baseline(read_potential(path).potential, baseline)
 
 
 def load_error_model(path: str | Path) -> ErrorModel | None:

@@ -11,14 +11,18 @@ from weakref import WeakValueDictionary, finalize
 from ase import Atoms
 from ase.symbols import Symbols
 
+from ase_bmdal.baseline.baseline import Baseline
+from ase_bmdal.baseline.check import check_baseline
 from ase_bmdal.common.errors import BatchFailedError, UnknownElementError
 from ase_bmdal.labelling.failure import Failure
 from ase_bmdal.labelling.labeller import Labeller
 from ase_bmdal.labelling.worker.checks import refusal_before
+from ase_bmdal.learner.differences import with_baselines
 from ase_bmdal.learner.initial import initial_structures
 from ase_bmdal.learner.learner import CLOSED, Learner, Request, Task
 from ase_bmdal.learner.phase import Phase
 from ase_bmdal.run.events import Cause, Event, LabelDone, LearningEnded, Reporter
+from ase_bmdal.structures.labels import labels_carried
 from ase_bmdal.structures.neighbours import check_geometry
 
 log = logging.getLogger(__name__)
@@ -42,6 +46,8 @@ class Blocking:
         Gets events, and is asked to stop.
     initial
         Structures to begin with, labelled or not; None makes some from the first frame.
+    baseline
+        What the potential learns the difference to; None for nothing.
 
     Attributes
     ----------
@@ -52,9 +58,15 @@ class Blocking:
     """
 
     def __init__(
-        self, learner: Learner, labeller: Labeller, report: Reporter, initial: Sequence[Atoms] | None = None
+        self,
+        learner: Learner,
+        labeller: Labeller,
+        report: Reporter,
+        initial: Sequence[Atoms] | None = None,
+        *,
+        baseline: Baseline | None = None,
     ) -> None:
-        self.learner, self.lock = learner, threading.RLock()
+        self.learner, self.baseline, self.lock = learner, baseline, threading.RLock()
         self._labeller, self._report, self._initial = labeller, report, initial
         self.is_working = False
         self._failed: dict[tuple[int, ...], str] = {}  # beginnings that failed, and are not tried again
@@ -80,6 +92,8 @@ class Blocking:
             If the reference fails for all structures to begin with; they are not tried again.
         UnknownElementError
             If an element is new and a budget is spent.
+        BaselineError
+            If the baseline fails for structures to begin with.
         Error
             As `round`.
         """
@@ -208,7 +222,13 @@ class Blocking:
     ) -> None:
         if unknown in self._failed:
             raise BatchFailedError(f"{self._failed[unknown]}\n(not tried again)")
-        self._label(self.learner.begin(structures, cause, source, walker))
+        labels = labels_carried(structures)
+        if self.baseline:
+            if not self.learner.dataset.done:
+                needs_stress = self.learner.settings.labelling.stress
+                check_baseline(self.baseline, structures[0], needs_stress=needs_stress)
+            labels = with_baselines(self.baseline, structures, labels)
+        self._label(self.learner.begin(structures, cause, source, walker, labels))
         try:
             self.learner.refuse_if_all_failed()
         except BatchFailedError as error:

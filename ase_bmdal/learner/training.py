@@ -14,6 +14,7 @@ from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.potential.fit import Epoch
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.training import train
+from ase_bmdal.potential.with_baseline import known_by
 from ase_bmdal.run.events import EpochDone, Listener
 from ase_bmdal.run.folder import RunFolder, last_model
 from ase_bmdal.run.store import Entry
@@ -153,6 +154,9 @@ class PotentialHistory:
             "final": final,
             "n_scratch": n_scratch if warm else len(entries),
         }
+        baselines = [entry.baseline for entry in entries if entry.baseline]
+        if baselines:
+            found = found.of_difference(known_by([entry.atoms for entry in entries], baselines))
         self._replace(found, self._fitted(found, entries), entries)
         return Training("not promoted" if wrong else "warm" if warm else "from scratch", first or "")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_bmdal.common.errors import ModelError
@@ -16,8 +17,10 @@ from ase_bmdal.common.settings import plain
 from ase_bmdal.potential.gmnn import GMNN, Committee, Potential
 from ase_bmdal.potential.network import InputScaling
 from ase_bmdal.potential.settings import ModelSettings
+from ase_bmdal.structures.labels import Label, label_of
 
-FORMAT = 3
+FORMAT = 4  # 4 knows of a baseline
+BASELINE = "baseline_"
 OLDER = {1: {"envelope": "cosine", "shared": 0.0, "input_spread": None}}  # what older formats do not name
 
 
@@ -49,6 +52,8 @@ def save_model(
         "notes": notes or {},
     }
     content: dict[str, Any] = {**(arrays or {}), "header": np.array(json.dumps(header))}
+    if first.baseline is not None:
+        content |= {f"{BASELINE}{name}": value for name, value in _arrays_of(first.baseline).items()}
     for index, member in enumerate(model.members):
         own = {
             **member.parameters,
@@ -88,9 +93,26 @@ def read_model(path: Path) -> tuple[Potential, dict[str, Any], dict[str, NDArray
     header["settings"] |= OLDER.get(header["format"], {})
     members = [_member(header, arrays, index) for index in range(header["n_members"])]
     model: Potential = members[0] if len(members) == 1 else Committee(members)
+    baseline = {
+        name.removeprefix(BASELINE): arrays.pop(name) for name in list(arrays) if name.startswith(BASELINE)
+    }
+    if baseline:
+        model = model.of_difference(_labelled(baseline))
     if header["format"] == 2 and "uncertainty" in header:  # the one before is of the last layer
         header["notes"]["error_model"] = header["uncertainty"]
     return model, header["notes"], {name: value for name, value in arrays.items() if "/" not in name}
+
+
+def _arrays_of(labelled: Atoms) -> dict[str, NDArray[Any]]:
+    geometry = {name: getattr(labelled, name) for name in ("numbers", "positions", "pbc")}
+    label = {name: np.asarray(value) for name, value in label_of(labelled).values.items()}
+    return {**geometry, "cell": labelled.cell.array, **label}
+
+
+def _labelled(arrays: dict[str, NDArray[Any]]) -> Atoms:
+    atoms = Atoms(**{name: arrays[name] for name in ("numbers", "positions", "pbc", "cell")})
+    label = Label(float(arrays["energy"]), arrays["forces"], arrays.get("stress"))
+    return label.attach(atoms)
 
 
 def _member(header: dict[str, Any], arrays: dict[str, Any], index: int) -> GMNN:

@@ -41,6 +41,9 @@ class GMNN:
         `c` of eq. 4, eV.
     inputs
         How the invariants are scaled for the network; None for not at all.
+    baseline
+        A structure with the result of the baseline, if the network was trained on the difference to one, which
+        `predict` gives; `with_baseline` makes it the sum.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class GMNN:
         atomic_energies: NDArray[np.float64],
         energy_scale: float,
         inputs: InputScaling | None = None,
+        baseline: Atoms | None = None,
     ) -> None:
         self.settings = settings
         self.elements = tuple(int(element) for element in elements)
@@ -58,6 +62,7 @@ class GMNN:
         self.atomic_energies = np.asarray(atomic_energies, dtype=np.float64)
         self.energy_scale = float(energy_scale)
         self.inputs = inputs or InputScaling.none(settings)
+        self.baseline = baseline
 
     @property
     def members(self) -> tuple["GMNN", ...]:
@@ -91,6 +96,10 @@ class GMNN:
     def with_inputs(self, inputs: InputScaling) -> "GMNN":
         """The same parameters behind other inputs, which is another potential."""
         return self._with(inputs=inputs)
+
+    def of_difference(self, baseline: Atoms) -> "GMNN":
+        """The same network, said to be trained on the difference to a baseline that gives this result."""
+        return self._with(baseline=baseline)
 
     def with_dtype(self, dtype: Precision) -> "GMNN":
         """The same network, computed with in another precision."""
@@ -170,9 +179,14 @@ class Committee:
         self.members = tuple(members)
         self.settings = members[0].settings
         self.elements = members[0].elements
+        self.baseline = members[0].baseline
 
     def __repr__(self) -> str:
         return f"Committee({len(self.members)} × {self.members[0]})"
+
+    def of_difference(self, baseline: Atoms) -> "Committee":
+        """As `GMNN.of_difference`."""
+        return Committee([member.of_difference(baseline) for member in self.members])
 
     def with_dtype(self, dtype: Precision) -> "Committee":
         """The same networks, computed with in another precision."""

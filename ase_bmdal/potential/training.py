@@ -3,9 +3,11 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any, overload
 
 from ase import Atoms
 
+from ase_bmdal.baseline.baseline import Baseline, MakeCalculator
 from ase_bmdal.common.randomness import stream
 from ase_bmdal.potential.dataset import Dataset
 from ase_bmdal.potential.fit import OnEpoch, fit
@@ -13,6 +15,7 @@ from ase_bmdal.potential.gmnn import GMNN, Committee, Potential
 from ase_bmdal.potential.network import initial_parameters
 from ase_bmdal.potential.regression import first_model
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
+from ase_bmdal.potential.with_baseline import WithBaseline, differences, network_of, with_baseline
 from ase_bmdal.potential.zero import going_on, reference_for
 from ase_bmdal.structures.dialects import LabelKeys
 from ase_bmdal.structures.free_atoms import with_weight_on_isolated
@@ -22,15 +25,22 @@ from ase_bmdal.structures.outliers import outliers, worst
 log = logging.getLogger(__name__)
 
 
+@overload
+def train(structures: Sequence[Atoms], *, baseline: None = None, **how: Any) -> Potential: ...
+@overload
 def train(
+    structures: Sequence[Atoms], *, baseline: MakeCalculator | Sequence[MakeCalculator], **how: Any
+) -> WithBaseline: ...
+def train(  # type: ignore[misc] # the first two leave out what does not matter for what is returned
     structures: Sequence[Atoms],
     *,
     valid: Sequence[Atoms] | float | None = None,
     cutoff: float | None = None,
     epochs: int | None = None,
     seed: int = 0,
-    model: Potential | None = None,
+    model: Potential | WithBaseline | None = None,
     n_models: int | None = None,
+    baseline: MakeCalculator | Sequence[MakeCalculator] | None = None,
     energy_key: str | None = None,
     forces_key: str | None = None,
     stress_key: str | None = None,
@@ -39,7 +49,7 @@ def train(
     training: TrainingSettings | None = None,
     on_epoch: OnEpoch | None = None,
     name_outliers: bool = True,
-) -> Potential:
+) -> Potential | WithBaseline:
     """Train a potential on labelled structures (paper, section 2.2).
 
     Parameters
@@ -62,6 +72,9 @@ def train(
         added. It may have been trained on another level of theory: its zero of energy becomes that of the labels.
     n_models
         Number of networks; more than one makes a `Committee`.
+    baseline
+        Function, class or `functools.partial` that makes the ASE calculator of a cheap method, or several, whose sum
+        counts: the difference to it is learned, and the potential is their sum. Computed for each structure once.
     energy_key, forces_key, stress_key
         Names of the labels, where they are none of the known ones (``energy``, ``REF_forces``, ``dft_virial`` ...).
     atomic_energies
@@ -81,11 +94,14 @@ def train(
         If there are no structures, one has no label, or arguments contradict each other.
     TrainingError
         If the loss of a structure is not a number; names it.
+    BaselineError
+        If the baseline gives no result for a structure.
     """
-    settings = architecture_for(cutoff, architecture, model)
+    start, method = _start(model, baseline)
+    settings = architecture_for(cutoff, architecture, start)
     how = training or TrainingSettings()
     how = how if epochs is None else replace(how, epochs=epochs)
-    starts: Sequence[GMNN | None] = model.members if model else [None] * (n_models or 1)
+    starts: Sequence[GMNN | None] = start.members if start else [None] * (n_models or 1)
     if n_models not in (None, len(starts)):
         raise ValueError(f"expected a model of {n_models} networks to go on from, got one of {len(starts)}")
     keys = LabelKeys(energy_key, forces_key, stress_key)
@@ -96,27 +112,44 @@ def train(
         raise ValueError(
             f"valid: expected labels of one level with those to train on, got {summary(valid_labels)}"
         )
+    if method:
+        known, (labels, valid_labels) = differences(method, (train_set, labels), (valid_set, valid_labels))
     if name_outliers:
         log.info("training on %s", summary(labels))
         _log(logging.WARNING, "structure %d: %s", outliers(train_set, labels), given, train_set)
-    reference = reference_for(train_set, labels, settings, how, model, atomic_energies)
+    reference = reference_for(train_set, labels, settings, how, start, atomic_energies)
     data = Dataset(train_set, with_weight_on_isolated(train_set, labels), reference, settings, how)
     held_out = Dataset(valid_set, valid_labels, reference, settings, how) if valid_set else None
     members = []
-    for index, start in enumerate(starts):
+    for index, member in enumerate(starts):
         rng = stream(seed, "train", index)
         fresh = initial_parameters(settings, len(reference.elements), rng)
         network = (
-            going_on(start, reference, fresh, train_set, labels)
-            if start
+            going_on(member, reference, fresh, train_set, labels)
+            if member
             else first_model(settings, reference, fresh, train_set)
         )
         members.append(fit(network, data, held_out, how, rng, on_epoch))
-    trained = members[0] if len(members) == 1 else Committee(members)
+    trained: Potential = members[0] if len(members) == 1 else Committee(members)
     if name_outliers:
         errors = worst(train_set, trained.predict(train_set), labels)
         _log(logging.INFO, "largest errors: structure %d, %s", errors, given, train_set)
-    return trained
+    return WithBaseline(trained.of_difference(known), method) if method else trained
+
+
+def _start(
+    model: Potential | WithBaseline | None, baseline: MakeCalculator | Sequence[MakeCalculator] | None
+) -> tuple[Potential | None, Baseline | None]:
+    """The network to go on from, and the baseline, which may be that of the model."""
+    given = None if baseline is None else Baseline(baseline)
+    if model is None:
+        return None, given
+    whole = (
+        model
+        if isinstance(model, WithBaseline) and given is None
+        else with_baseline(network_of(model), given)
+    )
+    return network_of(whole), whole.baseline if isinstance(whole, WithBaseline) else None
 
 
 def _log(

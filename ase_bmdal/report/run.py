@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ase_bmdal.common.errors import RunFolderError
 from ase_bmdal.report.errors import ForcePairs
@@ -56,9 +57,15 @@ class Run:
             return None
         return ForcePairs(
             reference=np.concatenate([row.atoms.get_forces().ravel() for row in known]),
-            predicted=np.concatenate([np.ravel(row.prediction["forces"]) for row in known]),
+            predicted=np.concatenate([_whole_forces(row).ravel() for row in known]),
             rounds=np.concatenate([np.full(3 * len(row.atoms), row.round) for row in known]),
         )
+
+
+def _whole_forces(row: Entry) -> NDArray[np.float64]:
+    """Predicted forces, with those of the baseline if there is one, eV/Å, [n_atoms, 3]."""
+    predicted = np.asarray(row.prediction["forces"])
+    return predicted if row.baseline is None else predicted + row.baseline.forces_for("predictions")
 
 
 def read_run(path: Path) -> Run:

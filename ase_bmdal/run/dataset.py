@@ -13,7 +13,7 @@ from ase_bmdal.run.store import Entry, LabelStore
 
 
 class Dataset:
-    """Structures that were chosen, and what became of them.
+    """Structures that were chosen, and what became of them; with a baseline, labels are the difference to it.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ class Dataset:
 
     def __init__(self, store: LabelStore) -> None:
         self._store = store
-        self._by_id = {entry.id: entry for entry in store.rows()}
+        self._by_id = {entry.id: entry.learned for entry in store.rows()}
         self._sort()
 
     def _read(self, ids: Sequence[int]) -> list[Entry]:
         """Take over entries as they are in the file: what a restart would find."""
-        found = self._store.read(ids)
+        found = [entry.learned for entry in self._store.read(ids)]
         self._by_id.update((entry.id, entry) for entry in found)
         self._sort()
         return found

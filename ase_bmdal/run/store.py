@@ -14,8 +14,9 @@ seconds         wall time of the reference calculation
 error_class     class of the exception, or ``Refused``, ``TimedOut``, ``Crashed``
 ==============  ============================================================================
 
-The label is the row's energy (eV), forces (eV/Å) and stress (eV/Å³); ``data`` holds the error text, the
-scratch folder, ``info`` of the structure, and what the model predicted before it was trained on the label.
+The label is the row's energy (eV), forces (eV/Å) and stress (eV/Å³); ``data`` holds the error text, the scratch
+folder, ``info`` of the structure, what the model predicted before it was trained on the label, and what the baseline
+says, if there is one.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ import math
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from ase_bmdal.common.files import write_atomically
 from ase_bmdal.labelling.failure import Failure
 from ase_bmdal.labelling.outcome import ComputedLabel, Outcome
 from ase_bmdal.run.events import Cause
-from ase_bmdal.structures.labels import Label
+from ase_bmdal.structures.labels import Label, label_of
 from ase_bmdal.structures.structure_only import structure_only
 
 FORMAT = 1
@@ -62,7 +63,10 @@ class Entry:
     round, source, cause, walker
         When it was chosen, from where, why, and in which simulation.
     prediction
-        What the model predicted before it was trained on the label; empty if there was no model.
+        What the model predicted before it was trained on the label; empty if there was no model. Where there is a
+        baseline, of the difference to it.
+    baseline
+        Result of the baseline; None if there was none.
     seconds, error_class, error_text, scratch
         As in `labelling.Failure`; None while pending.
     """
@@ -79,6 +83,14 @@ class Entry:
     error_class: str | None = None
     error_text: str | None = None
     scratch: str | None = None
+    baseline: Label | None = None
+
+    @property
+    def learned(self) -> "Entry":
+        """The same with what a potential learns as its label: the difference to the baseline, if there is one."""
+        if self.baseline is None:
+            return self
+        return replace(self, atoms=label_of(self.atoms).minus(self.baseline).attach(self.atoms))
 
     @property
     def is_test(self) -> bool:
@@ -354,6 +366,8 @@ def _write(
         seconds = record.seconds if isinstance(record, ComputedLabel) else 0.0
         pairs = pairs | {"status": "done", "seconds": seconds, "error_class": ""}
         data = data | {"error_text": "", "scratch": None}
+        if isinstance(record, ComputedLabel) and record.baseline is not None:
+            data |= {"baseline": record.baseline.values}
         atoms.calc = _calculator(atoms, record)
     return int(database.write(atoms, key_value_pairs=pairs, data=data, id=id))
 
@@ -388,4 +402,5 @@ def _stored(row: Any) -> Entry:
         error_class=row.get("error_class"),
         error_text=row.data.get("error_text"),
         scratch=row.data.get("scratch"),
+        baseline=Label(**row.data["baseline"]) if "baseline" in row.data else None,
     )

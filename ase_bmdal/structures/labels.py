@@ -54,6 +54,21 @@ class Label:
         values = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
         return {name: value for name, value in values.items() if value is not None}
 
+    def minus(self, other: "Label") -> "Label":
+        """Difference to another label; without what one of the two does not have."""
+        return self._with(other, -1)
+
+    def plus(self, other: "Label") -> "Label":
+        """Sum with another label; without what one of the two does not have."""
+        return self._with(other, 1)
+
+    def _with(self, other: "Label", factor: int) -> "Label":
+        forces, stress = (
+            None if mine is None or theirs is None else mine + factor * theirs
+            for mine, theirs in ((self.forces, other.forces), (self.stress, other.stress))
+        )
+        return Label(self.energy + factor * other.energy, forces, stress, self.weights, self.found)
+
     def attach(self, atoms: Atoms) -> Atoms:
         """Copy of the structure that carries this label, in a `SinglePointCalculator`, and no other."""
         labelled = atoms.copy()
@@ -117,6 +132,11 @@ def label_of(atoms: Atoms, keys: LabelKeys = KNOWN) -> Label:
 def has_label(atoms: Atoms, keys: LabelKeys = KNOWN) -> bool:
     """Whether a structure carries an energy; raises as `label_of` if that is not clear."""
     return "energy" in find(atoms, keys).values
+
+
+def labels_carried(structures: Sequence[Atoms]) -> list[Label | None]:
+    """Label of each structure; None for those without an energy."""
+    return [label_of(atoms) if has_label(atoms) else None for atoms in structures]
 
 
 def labels_of(structures: Sequence[Atoms], keys: LabelKeys = KNOWN) -> list[Label]:

@@ -6,7 +6,7 @@ from weakref import WeakSet
 
 from ase import Atoms
 
-from ase_bmdal.common.errors import UntrustedError
+from ase_bmdal.common.errors import BaselineError, UntrustedError
 from ase_bmdal.labelling.worker.checks import refusal_before
 from ase_bmdal.learner.learner import Request
 from ase_bmdal.learner.loops import Blocking
@@ -71,6 +71,7 @@ class Walker:
         self.loop, self.name = loop, name
         settings = loop.learner.settings
         self._evaluator, self._offered = Evaluator(), 0
+        self._baseline = loop.baseline and loop.baseline.another()
         self.bias = Bias(settings.simulation.bias)
         self.deadline = Deadline(settings.simulation.max_wall_time)
         self.trigger = Trigger(settings.uncertainty, keep=settings.batch_size)
@@ -102,6 +103,8 @@ class Walker:
         ------
         UntrustedError
             If forces are rejected, and cannot be learned or are no better after it; or for a guard to go back.
+        BaselineError
+            If the baseline gives no result.
         SimulationStopped
             If the time is up.
         Error
@@ -154,6 +157,8 @@ class Walker:
         while True:
             try:
                 return self._evaluate(atoms), has_learned
+            except BaselineError:  # nothing that a label could mend
+                raise
             except UntrustedError as error:
                 if has_learned:
                     raise type(error)(
@@ -216,7 +221,8 @@ class Walker:
         if self.verdict == "reject":
             raise UntrustedError(self._reason)
         refuse_if_not_finite(prediction.label, atoms)
+        label = prediction.label.plus(self._baseline.label(atoms)) if self._baseline else prediction.label
         self.generation = current.generation
         if prediction.bias_label is None:
-            return Answer(prediction.label, bounds)
-        return Answer(self.bias(prediction.label, prediction.bias_label), bounds, prediction.label)
+            return Answer(label, bounds)
+        return Answer(self.bias(label, prediction.bias_label), bounds, label)

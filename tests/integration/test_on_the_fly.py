@@ -19,7 +19,14 @@ from ase.mep import NEB
 from ase.optimize import BFGS
 from ase.optimize.basin import BasinHopping
 
-from ase_bmdal import GMNNCalculator, InitialData, ModelSettings, OnTheFlyCalculator, Retraining, UncertaintyLimits
+from ase_bmdal import (
+    GMNNCalculator,
+    InitialData,
+    ModelSettings,
+    OnTheFlyCalculator,
+    Retraining,
+    UncertaintyLimits,
+)
 from ase_bmdal.common.errors import BatchFailedError
 from ase_bmdal.run.store import LabelStore
 from tests.labelling.treacherous import Treacherous
@@ -39,7 +46,7 @@ class NoStress(EMT):
 
 @pytest.fixture
 def calc(tmp_path, not_compiled):
-    """Of a potential of one epoch: forces it would rather not hand out are handed out, as nobody can learn them better."""
+    """Of a potential of one epoch, whose forces are handed out however wrong they may be."""
     unafraid = UncertaintyLimits(refuse=1e9)
     with learning(EMT, tmp_path / "run", max_rounds=2, uncertainty=unafraid) as calculator:
         yield calculator

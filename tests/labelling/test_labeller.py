@@ -74,7 +74,7 @@ def _makes_nothing():
     ("reference", "error_class", "error_text"),
     [
         (_raises, "OSError", "no licence"),
-        (_makes_nothing, "TypeError", "the reference must make an ASE calculator, got NoneType"),
+        (_makes_nothing, "TypeError", "expected an ASE calculator, got NoneType"),
     ],
 )
 def test_reference_that_makes_no_calculator(tmp_path, executor, reference, error_class, error_text):

@@ -31,7 +31,7 @@ def with_global():
     ids=["class", "partial", "instance", "lambda"],
 )
 def test_round_trip(reference):
-    assert isinstance(capture(reference).load()(), EMT)
+    assert isinstance(capture(reference).load().reference(), EMT)
 
 
 def test_same_digest_for_the_same_reference():
@@ -88,7 +88,7 @@ def test_module_next_to_the_script_is_found(tmp_path):
     loaded = _run(
         f"""
         import pickle
-        print(type(pickle.loads(bytes.fromhex("{made.stdout}")).load()()).__name__)
+        print(type(pickle.loads(bytes.fromhex("{made.stdout}")).load().reference()).__name__)
         """,
         tmp_path.parent,
     )
@@ -111,7 +111,7 @@ def test_module_that_only_exists_in_the_driver_travels_by_value(tmp_path):
     loaded = _run(
         f"""
         import pickle
-        print(type(pickle.loads(bytes.fromhex("{made.stdout}")).load()()).__name__)
+        print(type(pickle.loads(bytes.fromhex("{made.stdout}")).load().reference()).__name__)
         """,
         tmp_path,
     )

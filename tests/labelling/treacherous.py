@@ -107,10 +107,10 @@ class Treacherous(EMT):
         if fork == 0:
             time.sleep(1000)
         self.note_pids(atoms, fork)
-        for name in os.listdir("/proc/self/fd"):
+        for path in Path("/proc/self/fd").iterdir():
             with contextlib.suppress(OSError):
-                if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
-                    os.write(int(name), b"\0\0\0")
+                if stat.S_ISSOCK(os.fstat(int(path.name)).st_mode):
+                    os.write(int(path.name), b"\0\0\0")
         os.kill(os.getpid(), signal.SIGKILL)
 
     def close_everything(self, atoms):

@@ -12,7 +12,7 @@ import faulthandler
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from ase_bmdal.labelling.worker.messages import receive, send
 
 if TYPE_CHECKING:
     from ase_bmdal.labelling.outcome import ComputedLabel
+    from ase_bmdal.labelling.reference import Loaded
 
 LOG = "output.txt"
 
@@ -53,7 +54,7 @@ def serve(pipe: int) -> None:
         os.chdir(reference.folder)
     home = Path.cwd()
     try:
-        make_calculator = reference.load()
+        loaded = reference.load()
     except BaseException as error:
         traceback.print_exc()
         send(pipe, Failure.of(error))
@@ -62,19 +63,17 @@ def serve(pipe: int) -> None:
     while True:
         atoms, with_stress, scratch = receive(pipe)
         with _inside(scratch, home):
-            reply = answer(make_calculator, atoms, with_stress, home)
+            reply = answer(loaded, atoms, with_stress, home)
         send(pipe, reply)
 
 
-def answer(
-    make_calculator: Callable[[], Any], atoms: Any, with_stress: bool, folder: Path
-) -> "ComputedLabel | Failure":
+def answer(loaded: "Loaded", atoms: Any, with_stress: bool, folder: Path) -> "ComputedLabel | Failure":
     """Compute one label, whatever the calculator does.
 
     Parameters
     ----------
-    make_calculator
-        The reference.
+    loaded
+        The reference, and the baseline.
     atoms
         Structure without constraints.
     with_stress
@@ -90,7 +89,7 @@ def answer(
     from ase_bmdal.labelling.worker.compute import label
 
     try:
-        return label(make_calculator, atoms, with_stress, folder)
+        return label(loaded, atoms, with_stress, folder)
     except BaseException as error:  # a calculator that calls sys.exit() costs one structure, too
         with contextlib.suppress(Exception):
             traceback.print_exc()

@@ -92,17 +92,20 @@ def _judge(outcome: ComputedLabel | Failure, task: LabelTask) -> ComputedLabel |
     if isinstance(outcome, Failure):
         return outcome
     refusal = refusal_after(outcome, task.atoms, task.settings)
+    if not refusal and outcome.baseline is not None:
+        refusal = refusal_after(outcome.baseline, task.atoms, task.settings)
+        refusal = refusal and f"of the baseline, {refusal}"
     return Failure("Refused", refusal) if refusal else outcome
 
 
 def _label_here(task: LabelTask, scratch: Path) -> ComputedLabel | Failure:
     try:
-        make_calculator = task.reference.load()
+        loaded = task.reference.load()
     except Exception as error:
         raise NotFinished(f"the reference cannot be loaded: {Failure.of(error)}") from error
     try:
         with _inside(scratch):
-            return label(make_calculator, task.atoms, task.wants_stress, Path(task.reference.folder))
+            return label(loaded, task.atoms, task.wants_stress, Path(task.reference.folder))
     except (Exception, SystemExit) as error:
         (scratch / LOG).write_text(header() + traceback.format_exc(), errors="backslashreplace")
         return Failure.of(error)

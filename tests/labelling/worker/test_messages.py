@@ -9,12 +9,8 @@ import pytest
 from ase_bmdal.labelling.worker.messages import receive, send
 
 
-class Impatient(Exception):
-    pass
-
-
 def lose_patience():
-    raise Impatient
+    raise InterruptedError
 
 
 @pytest.fixture
@@ -48,7 +44,7 @@ def test_one_after_the_other(pipe):
 def test_a_message_cut_short(pipe, written):
     source, sink = pipe
     os.write(sink, written)
-    with pytest.raises(Impatient):
+    with pytest.raises(InterruptedError):
         receive(source, lose_patience)
     os.close(sink)
     with pytest.raises(EOFError, match="the other side of the pipe is closed"):

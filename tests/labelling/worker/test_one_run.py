@@ -20,7 +20,7 @@ from ase.calculators.orca import ORCA, OrcaProfile
 from ase.calculators.socketio import PySocketIOClient, SocketIOCalculator
 from ase.units import Bohr, Ry
 
-from ase_bmdal.labelling.worker.compute import compute
+from ase_bmdal.structures.compute import compute
 
 EVERYTHING = {
     "energy": -7.0,

@@ -5,7 +5,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from ase_bmdal.labelling.worker.compute import compute
+from ase_bmdal.structures.compute import compute
 
 
 class Counting(EMT):
@@ -78,7 +78,7 @@ def test_results_are_copies():
 
 
 def test_something_else_than_a_calculator():
-    with pytest.raises(TypeError, match="must make an ASE calculator, got int"):
+    with pytest.raises(TypeError, match="expected an ASE calculator, got int"):
         compute(3, bulk("Cu"), with_stress=True)
 
 

@@ -1,0 +1,1 @@
+"""A cheap method that a potential learns the difference to."""
