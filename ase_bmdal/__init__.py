@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from ase_bmdal.acquisition.acquisition import COMBINATIONS, Acquisition
     from ase_bmdal.acquisition.ranking import rank
     from ase_bmdal.acquisition.select_batch import select_batch
+    from ase_bmdal.baseline.baseline import Baseline
     from ase_bmdal.calculator.gmnn import GMNNCalculator
     from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
     from ase_bmdal.common.errors import (
+        BaselineError,
         BatchFailedError,
         Error,
         FolderInUseError,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from ase_bmdal.potential.gmnn import Potential, mean_label
     from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
     from ase_bmdal.potential.training import train
+    from ase_bmdal.potential.with_baseline import WithBaseline
     from ase_bmdal.run.events import (
         EpochDone,
         LabelDone,
@@ -80,6 +83,7 @@ _HOME = {
     "UnknownElementError": "common.errors",
     "UntrustedError": "common.errors",
     "PredictionError": "common.errors",
+    "BaselineError": "common.errors",
     "TrainingError": "common.errors",
     "LabellingError": "common.errors",
     "BatchFailedError": "common.errors",
@@ -91,6 +95,8 @@ _HOME = {
     "Acquisition": "acquisition.acquisition",
     "rank": "acquisition.ranking",
     "Potential": "potential.gmnn",
+    "Baseline": "baseline.baseline",
+    "WithBaseline": "potential.with_baseline",
     "mean_label": "potential.gmnn",
     "Epoch": "potential.fit",
     "read_model": "potential.files",
@@ -128,6 +134,7 @@ __all__ = [
     "UnknownElementError",
     "UntrustedError",
     "PredictionError",
+    "BaselineError",
     "TrainingError",
     "LabellingError",
     "BatchFailedError",
@@ -140,6 +147,8 @@ __all__ = [
     "Acquisition",
     "rank",
     "Potential",
+    "Baseline",
+    "WithBaseline",
     "mean_label",
     "Epoch",
     "read_model",

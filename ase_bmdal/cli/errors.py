@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ase_bmdal.potential.gmnn import Potential
+    from ase_bmdal.potential.with_baseline import WithBaseline
     from ase_bmdal.structures.labels import Label
 
 
 def errors_text(
-    model: Potential, frames: Sequence[Atoms], labels: Sequence[Label], places: Sequence[int]
+    model: Potential | WithBaseline, frames: Sequence[Atoms], labels: Sequence[Label], places: Sequence[int]
 ) -> str:
     """A table of errors, and the structures with the largest ones.
 

@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from ase_bmdal.cli.baseline import add_baseline_to, baseline_of
 from ase_bmdal.cli.data import add_keys_to, read_labelled
 from ase_bmdal.cli.errors import errors_text
 from ase_bmdal.cli.quiet import load_potential
@@ -16,6 +17,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="model file, or run folder for its newest potential")
     parser.add_argument("data", metavar="DATA", help="labelled structures, in any file that ASE reads")
     add_keys_to(parser)
+    add_baseline_to(parser)
     parser.add_argument("--json", action="store_true", help="machine-readable, in eV, eV/Å and eV/Å³")
     parser.set_defaults(run=run)
 
@@ -23,12 +25,13 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print the errors."""
     structures, labels = read_labelled(arguments.data, arguments)
+    baseline = baseline_of(arguments)
     load_potential()
     from ase_bmdal.learner.loading import load_model
     from ase_bmdal.report.errors import errors_of
     from ase_bmdal.structures.labels import summary
 
-    model = load_model(arguments.model)
+    model = load_model(arguments.model, baseline=baseline)
     if arguments.json:
         errors = errors_of(model.predict(structures), labels)
         content = {name: asdict(deviation) for name, deviation in errors.items()}

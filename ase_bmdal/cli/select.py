@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ase_bmdal.acquisition import DEFAULT
+from ase_bmdal.cli.baseline import add_baseline_to, baseline_of
 from ase_bmdal.cli.data import (
     add_keys_to,
     expect_writable,
@@ -31,6 +32,7 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--n", type=int, required=True, help="how many to choose")
     add_keys_to(parser)
+    add_baseline_to(parser)
     parser.add_argument(
         "--out", metavar="FILE", help="write the chosen structures to it, in the format that its name says"
     )
@@ -49,11 +51,15 @@ def run(arguments: argparse.Namespace) -> None:
     if not 1 <= arguments.n <= len(pool):
         raise ValueError(f"--n: expected 1 to {len(pool)}, the size of the pool, got {arguments.n}")
     labelled = _labelled(arguments) if kernel.needs_labels else pool
+    baseline = baseline_of(arguments)
     load_potential()
     from ase_bmdal.acquisition.select_batch import select_batch
-    from ase_bmdal.learner.loading import load_model
+    from ase_bmdal.learner.loading import load_model, read_potential
 
-    model = load_model(arguments.model)
+    if baseline or kernel.needs_labels:
+        model = load_model(arguments.model, baseline=baseline)
+    else:  # features are those of the network
+        model = read_potential(arguments.model).potential
     how = {"selection": arguments.selection, "seed": arguments.seed}
     picks = select_batch(model, labelled, arguments.n, known=train, **how)
     print(*picks, sep="\n", flush=True)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from ase_bmdal.cli.baseline import add_baseline_to, baseline_of
 from ase_bmdal.cli.data import add_keys_to, keys_of, read_labelled
 from ase_bmdal.cli.errors import errors_text
 from ase_bmdal.cli.quiet import load_potential
@@ -34,6 +35,7 @@ def add_to(commands: Any) -> None:
         "--epochs", type=int, help="how often each structure is used (default: 300, more of few)"
     )
     add_keys_to(parser)
+    add_baseline_to(parser)
     parser.add_argument(
         "--atomic-energies",
         metavar="H=EV,C=EV",
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.out.is_dir():
         raise ValueError(f"--out: expected the name of a file, got the folder {arguments.out}")
     structures, labels = read_labelled(arguments.data, arguments)
-    valid, valid_labels = _valid(arguments)
+    baseline, (valid, valid_labels) = baseline_of(arguments), _valid(arguments)
     load_potential()
     from ase_bmdal.potential.training import split, train
     from ase_bmdal.structures.labels import summary
@@ -62,6 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
         cutoff=arguments.cutoff,
         epochs=arguments.epochs,
         seed=arguments.seed,
+        baseline=baseline,
         **keys_of(arguments),
         atomic_energies=arguments.atomic_energies,
         on_epoch=Progress(sys.stderr),

@@ -247,6 +247,7 @@ class PotentialHistory:
         how = settings.retraining.warm_start(settings.training, len(rest)) if start else settings.training
         seed = int(stream(settings.seed, "training", number).integers(2**31))
         valid = held_out if held_out is not rest else None
+        start = start and start.of_difference(None)  # which is what the labels of a run are already
         return self._trained(rest, number, seed, valid=valid, model=start, training=how)
 
     def _trained(self, structures: Sequence[Atoms], number: int, seed: int, **how: Any) -> Potential:

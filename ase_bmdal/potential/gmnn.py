@@ -97,8 +97,8 @@ class GMNN:
         """The same parameters behind other inputs, which is another potential."""
         return self._with(inputs=inputs)
 
-    def of_difference(self, baseline: Atoms) -> "GMNN":
-        """The same network, said to be trained on the difference to a baseline that gives this result."""
+    def of_difference(self, baseline: Atoms | None) -> "GMNN":
+        """The same network, said to be trained on the difference to a baseline known by this result, or to none."""
         return self._with(baseline=baseline)
 
     def with_dtype(self, dtype: Precision) -> "GMNN":
@@ -184,7 +184,7 @@ class Committee:
     def __repr__(self) -> str:
         return f"Committee({len(self.members)} × {self.members[0]})"
 
-    def of_difference(self, baseline: Atoms) -> "Committee":
+    def of_difference(self, baseline: Atoms | None) -> "Committee":
         """As `GMNN.of_difference`."""
         return Committee([member.of_difference(baseline) for member in self.members])
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ase_bmdal.cli import load_potential, require
+from ase_bmdal.cli import add_baseline_to, baseline_of, load_potential, require
 from ase_bmdal.common.terminal import StatusLines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ase_bmdal import Acquisition
     from ase_bmdal_experiments.frames import Frames
@@ -80,6 +80,7 @@ def _add_run(parser: Any) -> None:
         help="train every potential but the first for so long, from the one before (default: from scratch)",
     )
     parser.add_argument("--minibatch", type=int, help="overrides that of the recipe")
+    add_baseline_to(parser)
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of results")
     kept = "Interrupted: all finished steps are kept in {out}; the same command goes on."
     parser.set_defaults(run=run_curves, if_interrupted=kept)
@@ -94,6 +95,10 @@ def run_curves(arguments: argparse.Namespace) -> None:
 
     data = _frames(read_frames(data_file, arguments.labels), arguments)
     test = None if test_file is None else _frames(read_frames(test_file, arguments.labels), arguments)
+    baseline = baseline_of(arguments)
+    if baseline is not None:
+        data = _subtracted(data, baseline, arguments.out / "baseline.npz")
+        test = None if test is None else _subtracted(test, baseline, arguments.out / "baseline-test.npz")
     has_forces = data.forces is not None
     combinations = _combinations(arguments.selection, has_forces)
     architecture, training = recipe(arguments.recipe or "default", cutoff=arguments.cutoff, forces=has_forces)
@@ -108,6 +113,7 @@ def run_curves(arguments: argparse.Namespace) -> None:
         architecture=architecture,
         training=training,
         warm_epochs=arguments.warm_epochs,
+        baseline=tuple(arguments.baseline or ()),
         **sizes,
     )
     from ase_bmdal_experiments.loop import run_benchmark
@@ -140,6 +146,19 @@ def _take_experiment(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
 
 def _frames(frames: Frames, arguments: argparse.Namespace) -> Frames:
     return replace(frames, forces=None) if arguments.energy_only else frames
+
+
+def _subtracted(frames: Frames, baseline: Sequence[Callable[[], Any]], path: Path) -> Frames:
+    from ase_bmdal import Baseline
+    from ase_bmdal_experiments.subtract import subtracted
+
+    lines = StatusLines(sys.stdout)
+    return subtracted(
+        frames,
+        Baseline(baseline),
+        path,
+        lambda done, of: lines.status("" if done == of else f"baseline: {done} of {of} structures"),
+    )
 
 
 def _combinations(names: Sequence[str], has_forces: bool) -> list[Acquisition]:

@@ -47,6 +47,8 @@ class BenchmarkSettings:
         Limits on the pool and on the test set.
     architecture, training
         Of the potential.
+    baseline
+        Functions that make the calculators of which the sum is subtracted from all labels.
     warm_epochs
         Epochs of every step but the first, which goes on from the potential of the step before, as the calculator
         does; None trains each from scratch, as in the paper.
@@ -65,6 +67,7 @@ class BenchmarkSettings:
     architecture: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     warm_epochs: Positive | None = None
+    baseline: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check what concerns two fields."""

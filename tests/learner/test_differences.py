@@ -1,0 +1,154 @@
+"""Runs with a baseline: what is stored, what is learned, and what is refused."""
+
+import numpy as np
+import pytest
+from ase.calculators.emt import EMT
+from ase.io import read
+
+from ase_bmdal import GMNNCalculator
+from ase_bmdal.common.errors import BaselineError, RunFolderError
+from ase_bmdal.report.run import read_run
+from ase_bmdal.run.store import LabelStore
+from tests.baseline.cheap import PAIRS, STIFFER, Fails, OfTheLastCall
+from tests.learner.runs import copper, labelled, learn, learning, walk
+
+
+def done(folder):
+    return LabelStore(folder / "labels.db").rows("done")
+
+
+def emt(atoms):
+    other = atoms.copy()
+    other.calc = EMT()
+    return other
+
+
+def written_otherwise():
+    return PAIRS()
+
+
+@pytest.fixture
+def run(tmp_path, watch):
+    """A run of two rounds."""
+    with learning(watch.reference, tmp_path / "run", baseline=PAIRS, max_rounds=2) as calc:
+        walk(copper(), calc, 20)
+    return tmp_path / "run"
+
+
+def test_labels_are_kept_as_the_reference_gave_them(run):
+    entries = done(run)
+    assert len(entries) == 4 + 3 + 3
+    for entry in entries:
+        expected, cheap = emt(entry.atoms), entry.atoms.copy()
+        cheap.calc = PAIRS()
+        assert entry.atoms.get_potential_energy() == pytest.approx(expected.get_potential_energy(), abs=1e-9)
+        assert entry.baseline.energy == pytest.approx(cheap.get_potential_energy(), abs=1e-9)
+        np.testing.assert_allclose(entry.baseline.forces, cheap.get_forces(), atol=1e-9)
+        np.testing.assert_allclose(entry.baseline.stress, cheap.get_stress(), atol=1e-9)
+        difference = entry.atoms.get_forces() - cheap.get_forces()
+        np.testing.assert_allclose(entry.learned.atoms.get_forces(), difference, atol=1e-9)
+
+
+def test_what_was_predicted_is_reported_as_a_whole(run):
+    rows = {row.id: row for row in read_run(run).rows}
+    tests = [row for row in rows.values() if row.is_test]
+    pairs = read_run(run).predictions_before_training()
+    expected = [row.prediction["forces"] + row.baseline.forces for row in tests]
+    np.testing.assert_allclose(pairs.predicted, np.concatenate(expected).ravel())
+    np.testing.assert_allclose(
+        pairs.reference, np.concatenate([row.atoms.get_forces() for row in tests]).ravel()
+    )
+    found = [report.force_mae for report in read_run(run).rounds if report.force_mae is not None]
+    assert found == pytest.approx([pairs.of_round(number).mae for number in (1, 2)])
+
+
+def test_goes_on_with_the_same_baseline_written_otherwise(run, watch):
+    calls = watch.calls
+    with learning(watch.reference, run, baseline=written_otherwise, max_rounds=2) as calc:
+        found = walk(copper(), calc, 1)
+    assert watch.calls == calls
+    atoms = copper()
+    atoms.calc = GMNNCalculator(run, baseline=PAIRS)
+    assert atoms.get_potential_energy() == pytest.approx(found[0], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        (None, "expected the one of before, got none"),
+        (STIFFER, "expected the one of before, got another, whose energies differ"),
+    ],
+)
+def test_refuses_another_baseline(run, watch, other, why):
+    with pytest.raises(RunFolderError, match=f"baseline: {why}"):
+        learning(watch.reference, run, baseline=other)
+    learning(watch.reference, run, baseline=PAIRS).close()  # nothing is left locked
+
+
+def test_refuses_a_baseline_where_there_was_none(tmp_path, watch):
+    with learning(watch.reference, tmp_path / "run", max_rounds=1) as calc:
+        walk(copper(), calc, 3)
+    with pytest.raises(RunFolderError, match="baseline: expected none, as there was none before"):
+        learning(watch.reference, tmp_path / "run", baseline=PAIRS)
+
+
+def test_labels_of_a_run_serve_another_baseline_without_the_reference(run, watch, tmp_path):
+    calls = watch.calls
+    old = read(f"{run / 'labels.db'}@status=done")
+    with learning(watch.reference, tmp_path / "other", baseline=STIFFER, initial=old, max_rounds=0) as calc:
+        walk(copper(), calc, 1)
+    assert watch.calls == calls
+    before, after = done(run), done(tmp_path / "other")
+    for one, other in zip(before, after, strict=True):
+        assert other.atoms.get_potential_energy() == one.atoms.get_potential_energy()
+        assert abs(other.baseline.energy - one.baseline.energy) > 0.1
+
+
+def test_labels_that_are_given_need_the_baseline_only(tmp_path, watch):
+    with learning(watch.reference, tmp_path / "run", baseline=PAIRS, initial=labelled(4)) as calc:
+        walk(copper(), calc, 1)
+    assert watch.calls == 0
+    assert all(entry.baseline is not None for entry in done(tmp_path / "run"))
+
+
+def test_where_the_baseline_fails_the_reference_is_not_asked(tmp_path, watch):
+    with learning(watch.reference, tmp_path / "run", baseline=Fails, max_rounds=1) as calc:
+        walk(copper(by=0.01), calc, 1, by=0.0)
+        calls = watch.calls
+        close = copper(by=0.01)
+        close.set_cell(close.cell * 0.85, scale_atoms=True)
+        learn(calc, [copper(k, by=0.01) for k in range(1, 4)], required=[close])
+    (failed,) = LabelStore(tmp_path / "run" / "labels.db").rows("failed")
+    assert failed.error_class == "RuntimeError"
+    assert failed.error_text == (
+        "the iterations did not converge\nin the baseline; the reference was not asked"
+    )
+    assert watch.calls == calls + 3  # the next best in its place
+
+
+def test_a_simulation_says_why_it_ends(tmp_path, watch):
+    with learning(watch.reference, tmp_path / "run", baseline=Fails, max_rounds=1) as calc:
+        atoms = copper(by=0.01)
+        atoms.calc = calc
+        atoms.get_forces()
+        calls = watch.calls
+        atoms.set_cell(atoms.cell * 0.85, scale_atoms=True)
+        with pytest.raises(BaselineError, match="baseline fails: RuntimeError: the iterations did not"):
+            atoms.get_forces()
+        assert watch.calls == calls
+        atoms.set_cell(atoms.cell / 0.85, scale_atoms=True)
+        assert np.isfinite(atoms.get_forces()).all()
+
+
+def test_what_is_no_function_of_the_structure_costs_no_label(tmp_path, watch):
+    with (
+        learning(watch.reference, tmp_path / "run", baseline=OfTheLastCall) as calc,
+        pytest.raises(ValueError, match="for the same structure after another structure"),
+    ):
+        walk(copper(), calc, 1)
+    assert watch.calls == 0
+
+
+def test_energies_of_free_atoms_are_refused(tmp_path, watch):
+    with pytest.raises(ValueError, match="atomic_energies: expected none with a baseline"):
+        learning(watch.reference, tmp_path / "run", baseline=PAIRS, atomic_energies={"Cu": 0.0})
