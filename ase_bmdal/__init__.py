@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ase_bmdal.potential.training import train
     from ase_bmdal.potential.with_baseline import WithBaseline
     from ase_bmdal.run.events import (
+        BaselineCompared,
         EpochDone,
         LabelDone,
         LearningEnded,
@@ -76,6 +77,7 @@ _HOME = {
     "EpochDone": "run.events",
     "Round": "run.events",
     "LearningEnded": "run.events",
+    "BaselineCompared": "run.events",
     "Rewound": "run.events",
     "SimulationEnded": "run.events",
     "Error": "common.errors",
@@ -127,6 +129,7 @@ __all__ = [
     "EpochDone",
     "Round",
     "LearningEnded",
+    "BaselineCompared",
     "Rewound",
     "SimulationEnded",
     "Error",

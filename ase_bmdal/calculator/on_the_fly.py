@@ -64,9 +64,9 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         Where labels are computed: ``"local"`` (a process for each core), ``"in-process"``, ``"mpi"``, or any
         `concurrent.futures.Executor`.
     on_event
-        Called with every event, see there (`LabelDone`, `EpochDone`, `Round`, `LearningEnded`, `Rewound`,
-        `SimulationEnded`). None writes a line a round to standard error, unless logging writes it there; and at a
-        terminal what goes on in between.
+        Called with every event, see there (`LabelDone`, `EpochDone`, `Round`, `BaselineCompared`, `LearningEnded`,
+        `Rewound`, `SimulationEnded`). None writes a line a round to standard error, unless logging writes it there;
+        and at a terminal what goes on in between.
     settings
         All settings; None for the defaults.
     changes

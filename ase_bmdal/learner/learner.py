@@ -89,7 +89,7 @@ class Learner:
     potential, error_model
         Trained potential to begin with, of the architecture that the settings ask for, and what is known of its errors.
     report
-        Called after each epoch of a training.
+        Called after each epoch of a training, and with what the first labels say of a baseline.
     train
         Trains a potential; as `ase_bmdal.train`.
 
@@ -121,7 +121,7 @@ class Learner:
         train: Train = train,
     ) -> None:
         refuse_other_committee(settings, potential)
-        self.settings, self._folder = settings, folder
+        self.settings, self._folder, self._report = settings, folder, report
         self.dataset = Dataset(folder.store)
         if self.dataset.done:  # a run that has none yet may begin otherwise
             check_identity(folder.path, folder.told, dict(identity or {}))
@@ -389,7 +389,12 @@ class Learner:
         number, done = self.dataset.next_round - 1, self.dataset.done
         self._name_outliers(number)
         if self.settings.uncertainty.enabled and self.current is None:
-            self.dataset.record_predictions(self._potentials.predict_held_out(done, number))
+            held_out = self._potentials.predict_held_out(done, number)
+            compared = self._potentials.compare_baseline(done, number, held_out)
+            if compared:
+                self._folder.note(compared)
+                self._report(compared)
+            self.dataset.record_predictions(held_out)
             done = self.dataset.done
         frames = [frame.atoms for frame in self._batch.frames] if self._batch else []
         found = self._potentials.train(done, number, final=not self.is_learning, frames=frames)

@@ -1,11 +1,13 @@
 """The potentials of a run: trained, kept on disk after every round, found again after a restart."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from ase import Atoms
 
+from ase_bmdal.common.deviation import Deviation
 from ase_bmdal.common.randomness import stream
 from ase_bmdal.learner.initial_holdout import initial_holdout
 from ase_bmdal.learner.loading import read_potential, save_potential
@@ -15,7 +17,7 @@ from ase_bmdal.potential.fit import Epoch
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.training import train
 from ase_bmdal.potential.with_baseline import known_by
-from ase_bmdal.run.events import EpochDone, Listener
+from ase_bmdal.run.events import BaselineCompared, EpochDone, Listener
 from ase_bmdal.run.folder import RunFolder, last_model
 from ase_bmdal.run.store import Entry
 from ase_bmdal.uncertainty.calibrate import automatic_tolerance, comparable, fit_error_model, predictions
@@ -175,11 +177,46 @@ class PotentialHistory:
         known, unseen = initial_holdout(entries, limits.recent)
         if not unseen:
             return {}
-        seed = int(stream(self._settings.seed, "rehearsal").integers(2**31))
-        potential = self._trained([entry.atoms for entry in known], number, seed)
+        potential = self._rehearsed(known, number)
         error_model = fit_error_model(potential, known, limits)
         found = predictions(potential, error_model, [entry.atoms for entry in unseen])
         return {entry.id: prediction for entry, prediction in zip(unseen, found, strict=True)}
+
+    def compare_baseline(
+        self, entries: Sequence[Entry], number: int, found: Mapping[int, Mapping[str, Any]]
+    ) -> BaselineCompared | None:
+        """Whether the baseline helps: the same labels, learned and predicted without it.
+
+        Parameters
+        ----------
+        entries
+            Initial labels.
+        number
+            Round.
+        found
+            What `predict_held_out` gave.
+
+        Returns
+        -------
+        BaselineCompared or None
+            None if there is no baseline, or nothing to compare.
+
+        Raises
+        ------
+        TrainingError
+            If the loss is not a number, or the labels cannot be learned from.
+        """
+        known, unseen = initial_holdout(entries, self._settings.uncertainty.recent)
+        if not found or known[0].baseline is None:
+            return None
+        potential = self._rehearsed([entry.whole for entry in known], number)
+        labels = potential.predict([entry.atoms for entry in unseen])
+        return BaselineCompared(
+            len(known),
+            len(unseen),
+            _force_mae([found[entry.id]["forces"] for entry in unseen], unseen),
+            _force_mae([label.forces for label in labels], [entry.whole for entry in unseen]),
+        )
 
     def calibrate(self, entries: Sequence[Entry]) -> None:
         """Find out how far to trust the current potential, which is trained on these labels."""
@@ -250,6 +287,11 @@ class PotentialHistory:
         start = start and start.of_difference(None)  # which is what the labels of a run are already
         return self._trained(rest, number, seed, valid=valid, model=start, training=how)
 
+    def _rehearsed(self, entries: Sequence[Entry], number: int) -> Potential:
+        """Trained on some of the initial labels."""
+        seed = int(stream(self._settings.seed, "rehearsal").integers(2**31))
+        return self._trained([entry.atoms for entry in entries], number, seed)
+
     def _trained(self, structures: Sequence[Atoms], number: int, seed: int, **how: Any) -> Potential:
         settings = self._settings
         given = {
@@ -268,3 +310,10 @@ class PotentialHistory:
 
     def _report_epoch(self, number: int, epoch: Epoch) -> None:
         self._report(EpochDone(number, epoch.number, epoch.of, epoch.train_loss, epoch.valid_loss))
+
+
+def _force_mae(predicted: Sequence[Any], entries: Sequence[Entry]) -> float:
+    errors = [
+        np.ravel(forces - entry.atoms.get_forces()) for forces, entry in zip(predicted, entries, strict=True)
+    ]
+    return Deviation.of(np.concatenate(errors)).mae

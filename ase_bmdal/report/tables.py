@@ -51,6 +51,8 @@ def errors_table(errors: Mapping[str, Deviation]) -> str:
 def report_text(run: Run) -> str:
     """Everything a run folder says, for a reader."""
     parts = [summary(run), rounds_table(run)]
+    if run.history.baseline:
+        parts.append(f"{run.history.baseline}")
     if run.of_status("failed"):
         parts.append(f"Calculations that failed\n\n{failures_table(run)}")
     if run.settings:

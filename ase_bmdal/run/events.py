@@ -108,6 +108,35 @@ class Round:
 
 
 @dataclass(frozen=True)
+class BaselineCompared:
+    """Whether the baseline is worth its time, as the first labels say.
+
+    Attributes
+    ----------
+    trained, tested
+        Labels that two potentials were trained on, one with the baseline and one without, and others.
+    force_mae, force_mae_without
+        Their errors on the others, eV/Å.
+    """
+
+    trained: int
+    tested: int
+    force_mae: float
+    force_mae_without: float
+
+    @property
+    def helps(self) -> bool:
+        """Whether the error is smaller with it."""
+        return self.force_mae < self.force_mae_without
+
+    def __str__(self) -> str:
+        return (
+            f"the baseline {'helps' if self.helps else 'does not help'}: trained on {self.trained} labels, force MAE "
+            f"on {self.tested} others {_in_mev(self.force_mae)}, and without it {_in_mev(self.force_mae_without)}"
+        )
+
+
+@dataclass(frozen=True)
 class LearningEnded:
     """Learning has ended; the potential stays as it is from here on.
 
@@ -190,7 +219,7 @@ def _in_mev(force: float) -> str:
     return f"{1000 * force:.0f} meV/Å"
 
 
-Event = LabelDone | EpochDone | Round | LearningEnded | Rewound | SimulationEnded
+Event = LabelDone | EpochDone | Round | BaselineCompared | LearningEnded | Rewound | SimulationEnded
 Listener = Callable[[Event], None]
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Self
 
 from ase_bmdal.run import journal
-from ase_bmdal.run.events import Cause, Event, LearningEnded, Rewound, Round, SimulationEnded
+from ase_bmdal.run.events import (
+    BaselineCompared,
+    Cause,
+    Event,
+    LearningEnded,
+    Rewound,
+    Round,
+    SimulationEnded,
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,11 @@ class History:
     def end(self) -> LearningEnded | None:
         """Why learning ended the last time; None if it has not."""
         return next((event for event in reversed(self.events) if isinstance(event, LearningEnded)), None)
+
+    @property
+    def baseline(self) -> BaselineCompared | None:
+        """What the first labels say of the baseline; None if there is none."""
+        return next((event for event in reversed(self.events) if isinstance(event, BaselineCompared)), None)
 
     def rounds_by_cause(self) -> dict[Cause, int]:
         """Number of rounds for each cause that there was."""

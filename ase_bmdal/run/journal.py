@@ -10,14 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from ase_bmdal.common.errors import RunFolderError
-from ase_bmdal.run.events import Cause, Event, LearningEnded, Rewound, Round, SimulationEnded
+from ase_bmdal.run.events import (
+    BaselineCompared,
+    Cause,
+    Event,
+    LearningEnded,
+    Rewound,
+    Round,
+    SimulationEnded,
+)
 
 log = logging.getLogger(__name__)
 
 NAME = "journal.jsonl"
 FORMER = "rounds.jsonl"  # the log of rounds that runs had before
 KINDS: dict[str, type[Event]] = {
-    kind.__name__: kind for kind in (Round, LearningEnded, Rewound, SimulationEnded)
+    kind.__name__: kind for kind in (Round, BaselineCompared, LearningEnded, Rewound, SimulationEnded)
 }
 
 

@@ -93,6 +93,13 @@ class Entry:
         return replace(self, atoms=label_of(self.atoms).minus(self.baseline).attach(self.atoms))
 
     @property
+    def whole(self) -> "Entry":
+        """The other way round: of what a potential learns, what the reference gave."""
+        if self.baseline is None:
+            return self
+        return replace(self, atoms=label_of(self.atoms).plus(self.baseline).attach(self.atoms))
+
+    @property
     def is_test(self) -> bool:
         """Whether the potential of the run predicted it before it was trained on it.
 

@@ -8,6 +8,8 @@ from ase.io import read
 from ase_bmdal import GMNNCalculator
 from ase_bmdal.common.errors import BaselineError, RunFolderError
 from ase_bmdal.report.run import read_run
+from ase_bmdal.report.tables import report_text
+from ase_bmdal.run.history import History
 from ase_bmdal.run.store import LabelStore
 from tests.baseline.cheap import PAIRS, STIFFER, Fails, OfTheLastCall
 from tests.learner.runs import copper, labelled, learn, learning, walk
@@ -60,6 +62,22 @@ def test_what_was_predicted_is_reported_as_a_whole(run):
     )
     found = [report.force_mae for report in read_run(run).rounds if report.force_mae is not None]
     assert found == pytest.approx([pairs.of_round(number).mae for number in (1, 2)])
+
+
+def test_the_first_labels_say_whether_it_helps(run):
+    found = History.read(run).baseline
+    assert (found.trained, found.tested) == (2, 2)
+    rows = [row for row in done(run) if row.round == 0 and row.prediction]
+    errors = [row.prediction["forces"] - row.learned.atoms.get_forces() for row in rows]
+    assert found.force_mae == pytest.approx(np.abs(errors).mean())
+    assert found.force_mae_without != found.force_mae
+    assert f"{found}" in report_text(read_run(run))
+
+
+def test_a_run_without_one_says_nothing_of_it(tmp_path, watch):
+    with learning(watch.reference, tmp_path / "run", max_rounds=0) as calc:
+        walk(copper(), calc, 1)
+    assert History.read(tmp_path / "run").baseline is None
 
 
 def test_goes_on_with_the_same_baseline_written_otherwise(run, watch):
