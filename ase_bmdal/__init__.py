@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ase_bmdal.acquisition.ranking import rank
     from ase_bmdal.acquisition.select_batch import select_batch
     from ase_bmdal.baseline.baseline import Baseline
+    from ase_bmdal.calculator.distillation import Distillation, Distilled, distil
+    from ase_bmdal.calculator.exploration import Exploration
     from ase_bmdal.calculator.gmnn import GMNNCalculator
     from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
     from ase_bmdal.common.errors import (
@@ -60,6 +62,10 @@ _HOME = {
     "OnTheFlyCalculator": "calculator.on_the_fly",
     "GMNNCalculator": "calculator.gmnn",
     "train": "potential.training",
+    "distil": "calculator.distillation",
+    "Distilled": "calculator.distillation",
+    "Distillation": "calculator.distillation",
+    "Exploration": "calculator.exploration",
     "load_model": "learner.loading",
     "gradient_features": "features.gradient_features",
     "select": "selection",
@@ -112,6 +118,10 @@ __all__ = [
     "OnTheFlyCalculator",
     "GMNNCalculator",
     "train",
+    "distil",
+    "Distilled",
+    "Distillation",
+    "Exploration",
     "load_model",
     "gradient_features",
     "select",

@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from ase_bmdal.baseline.baseline import Baseline, MakeCalculator
+from ase_bmdal.calculator.distillation import Distilled, distil
 from ase_bmdal.calculator.results import PROPERTIES, UNBIASED, changes_between, results_of
 from ase_bmdal.common.settings import with_leaves
 from ase_bmdal.labelling.labeller import Labeller
@@ -284,6 +285,11 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             "expected something that can be pickled, got a calculator that learns: it holds a run folder; "
             "send GMNNCalculator(directory) instead"
         )
+
+    def distil(self, **how: Any) -> Distilled:
+        """A plain potential as fast as any from what was learned with a baseline; arguments and errors as `distil`."""
+        baseline = self._loop.baseline
+        return distil(self.learner.directory, baseline=baseline.make if baseline else None, **how)
 
     def close(self) -> None:
         """End label workers and leave the run folder to others; predictions go on. A ``with`` statement does it too."""

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 
 from ase_bmdal import __version__
-from ase_bmdal.cli import demo, evaluate, report, select, train
+from ase_bmdal.cli import demo, distil, evaluate, report, select, train
 from ase_bmdal.common.errors import Error
 
-COMMANDS = (demo, train, evaluate, select, report)
+COMMANDS = (demo, train, evaluate, select, distil, report)
 FURTHER = "ase_bmdal.commands"  # entry points of packages that have commands: modules with `add_to`
 
 
