@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from ase_bmdal.potential.gmnn import Potential
+    from ase_bmdal.potential.with_baseline import WithBaseline
     from ase_bmdal.report.errors import ForcePairs
 
 MOLECULE = "CH3CH2OH"
 METHOD = "GFN2-xTB"
+BASELINE = "GFN1-xTB"
 TEMPERATURE = 500  # K
 TIMESTEP = 0.5  # fs
 FRICTION = 0.02  # 1/fs
@@ -30,6 +32,8 @@ POOL_SIZE = 1000  # spread over the simulation: conformers interchange once in a
 POOL_INTERVAL = 1
 STEPS = 5000
 MAX_LABELS = 100
+MAX_LABELS_WITH_BASELINE = 20
+FIRST_ACT, SECOND_ACT = Path("ethanol"), Path("ethanol-baseline")
 
 TEST_FRAMES = 50
 TEST_EQUILIBRATION = 1000  # steps
@@ -41,13 +45,16 @@ def add_to(commands: Any) -> None:
     """Add the command to a parser."""
     parser = commands.add_parser("demo", help="ethanol learns GFN2-xTB while it moves, in some minutes")
     parser.add_argument(
-        "--directory", type=Path, default=Path("ethanol"), help="run folder (default: %(default)s)"
+        "--directory", type=Path, help=f"run folder (default: {FIRST_ACT}, with a baseline {SECOND_ACT})"
     )
+    parser.add_argument("--baseline", action="store_true", help=f"learn the difference to {BASELINE}")
     parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
     parser.add_argument("--selection", default=DEFAULT, help="combination (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=STEPS, help="of the simulation (default: %(default)s)")
     parser.add_argument(
-        "--max-labels", type=int, default=MAX_LABELS, help="reference calculations (default: %(default)s)"
+        "--max-labels",
+        type=int,
+        help=f"reference calculations (default: {MAX_LABELS}, with a baseline {MAX_LABELS_WITH_BASELINE})",
     )
     kept = (
         "Interrupted: all labels and the newest potential are kept in {directory}; the same command goes on."
@@ -58,11 +65,14 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Simulate, test, draw."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # GFN2-xTB of nine atoms is slower on more
+    arguments.directory = arguments.directory or (SECOND_ACT if arguments.baseline else FIRST_ACT)
+    if arguments.max_labels is None:
+        arguments.max_labels = MAX_LABELS_WITH_BASELINE if arguments.baseline else MAX_LABELS
     _check(arguments)
     start = time.perf_counter()
     print(
-        f"{MOLECULE}, {arguments.steps} steps of {TIMESTEP} fs at {TEMPERATURE} K, reference {METHOD}, "
-        f"{arguments.selection}; run folder {arguments.directory}",
+        f"{MOLECULE}, {arguments.steps} steps of {TIMESTEP} fs at {TEMPERATURE} K, reference {METHOD}"
+        f"{f', baseline {BASELINE}' * arguments.baseline}, {arguments.selection}; run folder {arguments.directory}",
         flush=True,
     )
     if (arguments.directory / "labels.db").exists():
@@ -91,16 +101,25 @@ def reference() -> Any:
     return TBLite(method=METHOD, verbosity=0)
 
 
-def learn(arguments: argparse.Namespace) -> Potential:
+def baseline() -> Any:
+    """The calculator that the difference is to."""
+    from tblite.ase import TBLite
+
+    return TBLite(method=BASELINE, verbosity=0)
+
+
+def learn(arguments: argparse.Namespace) -> Potential | WithBaseline:
     """Run the simulation that learns; gives its last potential."""
     load_potential()
     from ase_bmdal.calculator.on_the_fly import OnTheFlyCalculator
     from ase_bmdal.learner.loading import load_model
     from ase_bmdal.report.console import Console
 
+    cheap = baseline if arguments.baseline else None
     with OnTheFlyCalculator(
         reference,
         arguments.directory,
+        baseline=cheap,
         cutoff=CUTOFF,
         selection=arguments.selection,
         batch_size=BATCH_SIZE,
@@ -111,7 +130,7 @@ def learn(arguments: argparse.Namespace) -> Potential:
         on_event=Console(sys.stdout),
     ) as calculator:
         calculator.run(dynamics(calculator, arguments.seed, "demo"), arguments.steps)
-    return load_model(arguments.directory)
+    return load_model(arguments.directory, baseline=cheap)
 
 
 def dynamics(calculator: Any, seed: int, name: str) -> Any:
@@ -151,7 +170,7 @@ def independent_frames(seed: int) -> list[Atoms]:
     return frames
 
 
-def put_to_the_test(model: Potential, seed: int) -> tuple[ForcePairs, str]:
+def put_to_the_test(model: Potential | WithBaseline, seed: int) -> tuple[ForcePairs, str]:
     """Errors on the independent trajectory, as numbers and as a line of text."""
     from ase_bmdal.report.errors import errors_of, force_pairs
     from ase_bmdal.structures.labels import labels_of

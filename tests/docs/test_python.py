@@ -78,6 +78,11 @@ def prepare(page, names):
 
 def expect(page, names):
     """What a page says that its code gives."""
+    if page == "baseline.md":
+        atoms = molecule("CH3CH2OH")
+        atoms.calc = GMNNCalculator("plain.npz")
+        assert np.isfinite(atoms.get_forces()).all()
+        assert names["potential"].baseline is not None
     if page == "concepts.md":
         assert 0 <= names["index"] < len(names["pool"])
     if page == "quickstart.md":
