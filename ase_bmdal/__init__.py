@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ase_bmdal.labelling.settings import LabellingSettings
     from ase_bmdal.learner.loading import load_model
     from ase_bmdal.learner.settings import Convergence, InitialData, Promotion, Retraining
+    from ase_bmdal.potential.check import check_potential
     from ase_bmdal.potential.files import read_model, save_model
     from ase_bmdal.potential.fit import Epoch
     from ase_bmdal.potential.gmnn import Potential, mean_label
@@ -70,6 +71,7 @@ _HOME = {
     "gradient_features": "features.gradient_features",
     "select": "selection",
     "select_batch": "acquisition.select_batch",
+    "check_potential": "potential.check",
     "COMBINATIONS": "acquisition.acquisition",
     "ModelSettings": "potential.settings",
     "TrainingSettings": "potential.settings",
@@ -126,6 +128,7 @@ __all__ = [
     "gradient_features",
     "select",
     "select_batch",
+    "check_potential",
     "COMBINATIONS",
     "ModelSettings",
     "TrainingSettings",
