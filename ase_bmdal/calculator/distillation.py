@@ -262,14 +262,13 @@ def _largest_bound(
 
 
 def _errors_before(entries: Sequence[Entry]) -> Deviation:
-    errors = [np.ravel(entry.prediction["forces"] - entry.atoms.get_forces()) for entry in entries]
-    return Deviation.of(np.concatenate(errors))
+    found = [entry.prediction["forces"] for entry in entries]
+    return Deviation.between(found, [entry.atoms.get_forces() for entry in entries])
 
 
 def _difference(potential: Potential, frames: Sequence[Atoms]) -> Deviation:
-    predicted = [label.forces_for("a comparison") for label in potential.predict(frames)]
-    errors = [(forces - atoms.get_forces()).ravel() for forces, atoms in zip(predicted, frames, strict=True)]
-    return Deviation.of(np.concatenate(errors))
+    found = [label.forces_for("a comparison") for label in potential.predict(frames)]
+    return Deviation.between(found, [atoms.get_forces() for atoms in frames])
 
 
 def _in_mev(deviation: Deviation) -> str:

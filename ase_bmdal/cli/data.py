@@ -49,6 +49,24 @@ def add_keys_to(parser: argparse.ArgumentParser) -> None:
         )
 
 
+def add_model_to(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a command that writes a model file."""
+    parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
+    parser.add_argument("--out", metavar="MODEL", type=Path, required=True, help="model file to write")
+
+
+def expect_file(path: Path) -> None:
+    """Refuse a model file that is a folder, before anything is computed.
+
+    Raises
+    ------
+    ValueError
+        Naming it.
+    """
+    if path.is_dir():
+        raise ValueError(f"--out: expected the name of a file, got the folder {path}")
+
+
 def keys_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """The names that were given, as the arguments of functions are called."""
     return {name: getattr(arguments, name) for name in ("energy_key", "forces_key", "stress_key")}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ase_bmdal.cli.baseline import add_baseline_to, baseline_of
+from ase_bmdal.cli.data import add_model_to, expect_file
 from ase_bmdal.cli.quiet import load_potential
 from ase_bmdal.common.terminal import StatusLines
 
@@ -35,15 +36,13 @@ def add_to(commands: Any) -> None:
         type=int,
         help="trainings with a part of the labels held out, to know the errors (default: 2)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
-    parser.add_argument("--out", metavar="MODEL", type=Path, required=True, help="model file to write")
+    add_model_to(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Distil, write the model, say what was lost."""
-    if arguments.out.is_dir():
-        raise ValueError(f"--out: expected the name of a file, got the folder {arguments.out}")
+    expect_file(arguments.out)
     baseline = baseline_of(arguments)
     load_potential()
     from ase_bmdal.calculator.distillation import distil

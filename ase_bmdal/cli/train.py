@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ase_bmdal.cli.baseline import add_baseline_to, baseline_of
-from ase_bmdal.cli.data import add_keys_to, keys_of, read_labelled
+from ase_bmdal.cli.data import add_keys_to, add_model_to, expect_file, keys_of, read_labelled
 from ase_bmdal.cli.errors import errors_text
 from ase_bmdal.cli.quiet import load_potential
 from ase_bmdal.common.terminal import StatusLines
@@ -42,15 +41,13 @@ def add_to(commands: Any) -> None:
         type=atomic_energies,
         help="energies of free atoms in eV, which decide what DATA leaves open",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
-    parser.add_argument("--out", metavar="MODEL", type=Path, required=True, help="model file to write")
+    add_model_to(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, write the model, print its errors."""
-    if arguments.out.is_dir():
-        raise ValueError(f"--out: expected the name of a file, got the folder {arguments.out}")
+    expect_file(arguments.out)
     structures, labels = read_labelled(arguments.data, arguments)
     baseline, (valid, valid_labels) = baseline_of(arguments), _valid(arguments)
     load_potential()

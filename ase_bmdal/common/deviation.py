@@ -1,5 +1,6 @@
 """Mean absolute and root-mean-square deviation: the one place where errors are averaged."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,3 +27,15 @@ class Deviation:
         """
         each = np.asarray(differences, np.float64)
         return Deviation(float(np.mean(np.abs(each))), float(np.sqrt(np.mean(each**2))))
+
+    @staticmethod
+    def between(found: Iterable[ArrayLike], expected: Iterable[ArrayLike]) -> "Deviation":
+        """Average over all entries of several arrays, such as the forces of structures of any size.
+
+        Parameters
+        ----------
+        found, expected
+            Arrays of the same shapes, at least one.
+        """
+        pairs = zip(found, expected, strict=True)
+        return Deviation.of(np.concatenate([np.ravel(np.subtract(one, other)) for one, other in pairs]))

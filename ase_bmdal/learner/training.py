@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 from ase import Atoms
 
 from ase_bmdal.common.deviation import Deviation
@@ -313,7 +312,4 @@ class PotentialHistory:
 
 
 def _force_mae(predicted: Sequence[Any], entries: Sequence[Entry]) -> float:
-    errors = [
-        np.ravel(forces - entry.atoms.get_forces()) for forces, entry in zip(predicted, entries, strict=True)
-    ]
-    return Deviation.of(np.concatenate(errors)).mae
+    return Deviation.between(predicted, [entry.atoms.get_forces() for entry in entries]).mae

@@ -69,9 +69,8 @@ def errors_of(predicted: Sequence[Label], reference: Sequence[Label]) -> dict[st
         sizes = np.array([len(label.forces) for label in predicted if label.forces is not None])
         errors["energy_per_atom"] = Deviation.of(energy / sizes)
     for name in ("forces", "stress"):
-        differences = [ours - theirs for ours, theirs in _both(name, predicted, reference)]
-        if differences:
-            errors[name] = Deviation.of(np.concatenate([each.ravel() for each in differences]))
+        if pairs := _both(name, predicted, reference):
+            errors[name] = Deviation.between(*zip(*pairs, strict=True))
     return errors
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 
 from ase_bmdal.common.deviation import Deviation
@@ -132,12 +131,11 @@ def errors_before_training(entries: Sequence[Entry]) -> tuple[float, float, floa
     known = [entry for entry in entries if entry.is_test]
     if not known:
         return None
-    forces = np.concatenate(
-        [(np.asarray(entry.prediction["forces"]) - entry.atoms.get_forces()).ravel() for entry in known]
+    forces = Deviation.between(
+        [entry.prediction["forces"] for entry in known], [entry.atoms.get_forces() for entry in known]
     )
     energies = [
         (entry.prediction["energy"] - entry.atoms.get_potential_energy()) / len(entry.atoms)
         for entry in known
     ]
-    deviation = Deviation.of(forces)
-    return deviation.mae, deviation.rmse, Deviation.of(energies).mae
+    return forces.mae, forces.rmse, Deviation.of(energies).mae
