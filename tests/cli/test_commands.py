@@ -153,3 +153,65 @@ def test_train_refuses_before_it_trains(data, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["train", str(data), "--atomic-energies", "H:1", "--out", str(tmp_path / "m.npz")])
     assert "invalid atomic_energies value: 'H:1'" in capsys.readouterr().err
+
+
+@pytest.fixture
+def cheap(tmp_path):
+    """Functions that make calculators, in a file."""
+    (tmp_path / "cheap.py").write_text(
+        "from functools import partial\n"
+        "from ase.calculators.lj import LennardJones\n"
+        "weak = partial(LennardJones, sigma=0.8, epsilon=0.06)\n"
+        "weaker = partial(LennardJones, sigma=0.8, epsilon=0.04)\n"
+        "number = 3\n"
+    )
+    return f"{tmp_path / 'cheap.py'}"
+
+
+@pytest.mark.usefixtures("not_compiled")
+def test_a_potential_with_a_baseline(data, cheap, tmp_path, capsys):
+    path = str(tmp_path / "difference.npz")
+    train = ["train", str(data), "--cutoff", "4", "--epochs", "1", "--out", path]
+    both = ["--baseline", f"{cheap}:weak", "--baseline", f"{cheap}:weaker"]  # together what the labels are of
+    assert main([*train, *both]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", path, str(data), "--json", *both]) == 0
+    assert json.loads(capsys.readouterr().out)["forces"]["mae"] < 1e-3
+    assert main(["evaluate", path, str(data), *both[:2]]) == 2
+    assert "got another" in capsys.readouterr().err
+    assert main(["evaluate", path, str(data)]) == 2
+    assert "expected the baseline" in capsys.readouterr().err
+    select = ["select", path, "--train", f"{data}@:3", "--pool", f"{data}@3:", "--n", "1"]
+    assert main(select) == 0
+    chosen = capsys.readouterr().out
+    assert main([*select, *both]) == 0
+    assert capsys.readouterr().out == chosen
+
+
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        ("{cheap}", "expected file.py:function"),
+        ("{cheap}:strong", "has no attribute 'strong'"),
+        ("{cheap}:number", "expected a function, got 3"),
+        ("nowhere.py:weak", "nowhere.py"),
+        ("no.such.package:weak", "No module named"),
+    ],
+)
+def test_a_baseline_that_is_not_there(model, data, cheap, capsys, where, text):
+    assert main(["evaluate", str(model), str(data), "--baseline", where.format(cheap=cheap)]) == 2
+    error = capsys.readouterr().err
+    assert "--baseline" in error
+    assert text in error
+
+
+@pytest.mark.usefixtures("not_compiled")
+def test_distil(tmp_path, capsys):
+    folder = made_up_run(tmp_path / "run")
+    few = ["--frames", "4", "--temperatures", "300", "--epochs", "1"]
+    path = tmp_path / "plain.npz"
+    assert main(["distil", str(folder), *few, "--out", str(path)]) == 2
+    assert "expected a run folder with a trained potential" in capsys.readouterr().err
+    assert main(["distil", str(folder), *few, "--out", str(tmp_path)]) == 2
+    assert "got the folder" in capsys.readouterr().err
+    assert not path.exists()

@@ -92,13 +92,11 @@ def run_curves(arguments: argparse.Namespace) -> None:
     load_potential()
     from ase_bmdal_experiments.data import fingerprint, read_frames
     from ase_bmdal_experiments.settings import BenchmarkSettings, recipe
+    from ase_bmdal_experiments.split import make_split
 
     data = _frames(read_frames(data_file, arguments.labels), arguments)
     test = None if test_file is None else _frames(read_frames(test_file, arguments.labels), arguments)
     baseline = baseline_of(arguments)
-    if baseline is not None:
-        data = _subtracted(data, baseline, arguments.out / "baseline.npz")
-        test = None if test is None else _subtracted(test, baseline, arguments.out / "baseline-test.npz")
     has_forces = data.forces is not None
     combinations = _combinations(arguments.selection, has_forces)
     architecture, training = recipe(arguments.recipe or "default", cutoff=arguments.cutoff, forces=has_forces)
@@ -119,6 +117,10 @@ def run_curves(arguments: argparse.Namespace) -> None:
     from ase_bmdal_experiments.loop import run_benchmark
 
     seeds = arguments.seeds or [0]
+    if baseline is not None:
+        make_split(settings, len(data), None if test is None else len(test), seeds[0])
+        data = _subtracted(data, baseline, arguments.out / "baseline.npz")
+        test = None if test is None else _subtracted(test, baseline, arguments.out / "baseline-test.npz")
     run_benchmark(settings, data, test, combinations, seeds, arguments.out, Progress(sys.stdout))
     print(f"Results: {arguments.out}")
 

@@ -11,6 +11,7 @@ from ase_bmdal import Baseline
 from ase_bmdal_experiments.frames import Frames
 
 EVERY = 100  # structures between two savings
+SAME = 1e-2  # eV
 
 
 def subtracted(
@@ -37,9 +38,11 @@ def subtracted(
     BaselineError
         If the baseline gives no result for one of them.
     ValueError
-        If the archive is of other structures.
+        If the archive is of other structures, or of another baseline.
     """
     energies, forces = _kept(path, frames)
+    if energies and not np.isclose(baseline.label(frames[0]).energy, energies[0], rtol=0, atol=SAME):
+        raise ValueError(f"{path}: expected results of the baseline that was given, got those of another")
     for index in range(len(energies), len(frames)):
         label = baseline.label(frames[index])
         energies.append(label.energy)
