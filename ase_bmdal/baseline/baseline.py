@@ -1,12 +1,15 @@
 """A cheap method whose energies, forces and stresses a potential adds its own to."""
 
+import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.mixing import SumCalculator
+from threadpoolctl import ThreadpoolController
 
 from ase_bmdal.common.errors import BaselineError
 from ase_bmdal.structures.compute import compute
@@ -46,6 +49,9 @@ def _sum(makers: Sequence[MakeCalculator]) -> SumCalculator:
 class Baseline:
     """A baseline as one simulation uses it: its calculator is made at the first call, and kept.
 
+    It computes with one thread, unless ``OMP_NUM_THREADS`` says otherwise: small systems are slower with more, by a
+    factor of a hundred where other processes want the same cores.
+
     Parameters
     ----------
     baseline
@@ -65,6 +71,7 @@ class Baseline:
     def __init__(self, baseline: MakeCalculator | Sequence[MakeCalculator]) -> None:
         self.make = as_one(baseline)
         self._calculator: Any = None
+        self._threads: ThreadpoolController | None = None
 
     def another(self) -> "Baseline":
         """The same for another simulation, with a calculator of its own."""
@@ -72,7 +79,7 @@ class Baseline:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or another process needs: all but the calculator."""
-        return {**self.__dict__, "_calculator": None}
+        return {**self.__dict__, "_calculator": None, "_threads": None}
 
     def label(self, atoms: Atoms) -> Label:
         """Energy, forces and, if fully periodic and the method has one, stress of a structure.
@@ -86,12 +93,23 @@ class Baseline:
         try:
             if self._calculator is None:
                 self._calculator = self.make()
-            label = compute(self._calculator, structure_only(atoms), bool(atoms.pbc.all()))
+            with self._one_thread():
+                label = compute(self._calculator, structure_only(atoms), bool(atoms.pbc.all()))
             _refuse_if_incomplete(label, atoms)
         except Exception as error:  # whatever calculators raise
             self._calculator = None
             raise BaselineError(f"the baseline fails: {type(error).__name__}: {error}") from error
         return label
+
+    def _one_thread(self) -> AbstractContextManager[object]:
+        if "OMP_NUM_THREADS" in os.environ:
+            return nullcontext()
+        if (
+            self._threads is None
+        ):  # finds the libraries that are loaded by now, those of the calculator among them
+            self._threads = ThreadpoolController()
+        limited: AbstractContextManager[object] = self._threads.limit(limits=1, user_api="openmp")
+        return limited
 
 
 def _refuse_if_incomplete(label: Label, atoms: Atoms) -> None:

@@ -44,7 +44,7 @@ class Labeller:
     executor
         ``"local"``, ``"mpi"``, ``"in-process"`` or any `concurrent.futures.Executor`.
     n_workers
-        Number of workers for ``"local"``; None for one per core.
+        Number of workers for ``"local"``; None for as many as there are cores for.
     settings
         Limits on a calculation.
     baseline
@@ -73,7 +73,7 @@ class Labeller:
         self._name = uuid.uuid4().hex
         self._batches: set[HeldLease] = set()
         self._closed, self._stop_reason = False, ""
-        self._backend = resolve(executor, n_workers, self.settings.timeout)
+        self._backend = resolve(executor, n_workers, self.settings)
 
     def label(self, structures: Sequence[Atoms]) -> Generator[tuple[int, Outcome], None, None]:
         """Label structures; as `collect`, one at a time.

@@ -1,5 +1,6 @@
 """What a label may cost and what it may look like."""
 
+import shlex
 from typing import Annotated
 
 from pydantic import Field
@@ -23,6 +24,14 @@ class LabellingSettings:
         Largest force in a label, eV/Å. Published data sets of hot oxides hold sound forces up to 191 eV/Å.
     stress
         Whether structures periodic in all three directions need a stress. Otherwise none is computed.
+    cores
+        Cores for one label: with ``"local"`` so many workers as fit, each with cores of its own, which no other label
+        uses; None for one worker per core, none of which has cores of its own.
+    threads
+        Of OpenMP and of linear algebra in a calculation; None for what the environment says, else one.
+    launcher
+        What starts the reference as a program of several ranks, such as ``"mpiexec -n {cores}"``; it stays alive
+        between labels. A reference with a parameter ``comm`` gets the communicator of its ranks. None for no ranks.
     environment
         Environment variables of a calculation by name: a text sets one; None hands down what the label worker has,
         where it would be dropped, as those of SLURM and of an outer MPI are. A ``*`` at the end of a name stands for
@@ -33,4 +42,19 @@ class LabellingSettings:
     closest_pair: Annotated[float, Field(ge=0, lt=1)] = 0.4
     max_force: Annotated[float, Field(gt=0)] = 200.0
     stress: bool = True
+    cores: Annotated[int, Field(ge=1)] | None = None
+    threads: Annotated[int, Field(ge=1)] | None = None
+    launcher: Annotated[str, Field(min_length=1)] | None = None
     environment: dict[str, str | None] = Field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a launcher that is not told what it needs."""
+        if self.launcher is not None and self.cores is None:
+            raise ValueError(
+                f"launcher: expected cores as well, so many ranks to start, got {self.launcher!r} alone"
+            )
+
+    @property
+    def launch(self) -> tuple[str, ...]:
+        """The command that starts ranks, in words; empty for none."""
+        return tuple(shlex.split(self.launcher.format(cores=self.cores))) if self.launcher else ()

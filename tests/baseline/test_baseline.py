@@ -7,6 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from threadpoolctl import ThreadpoolController
 
 from ase_bmdal.baseline.baseline import Baseline, difference
 from ase_bmdal.common.errors import BaselineError, UntrustedError
@@ -112,3 +113,27 @@ def test_difference():
         "energies differ by 0.005 eV per atom and forces by up to 0 eV/Å"
     )
     assert "forces by up to 0.02" in difference(label, Label(1.0, np.full((2, 3), -0.02)))
+
+
+class OfThreads(EMT):
+    """Notes how many threads of OpenMP there are while it computes."""
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        found = ThreadpoolController().select(user_api="openmp").info()
+        self.results["free_energy"] = self.results["energy"] = float(
+            max(each["num_threads"] for each in found)
+        )
+
+
+@pytest.mark.parametrize(("said", "expected"), [(None, 1), ("2", 2)])
+def test_one_thread_unless_somebody_says_otherwise(monkeypatch, said, expected):
+    pytest.importorskip("tblite.interface")  # brings OpenMP
+    if said:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    else:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    threads = ThreadpoolController()
+    with threads.limit(limits=2, user_api="openmp"):
+        assert Baseline(OfThreads).label(copper()).energy == expected
+        assert max(each["num_threads"] for each in threads.select(user_api="openmp").info()) == 2

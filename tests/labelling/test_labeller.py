@@ -400,7 +400,7 @@ def test_executor_of_the_user_stays_open(tmp_path):
 )
 def test_wrong_choices(choice, n_workers, timeout, message):
     with pytest.raises(ValueError, match=message):
-        resolve(choice, n_workers, timeout)
+        resolve(choice, n_workers, LabellingSettings(timeout=timeout))
 
 
 def test_reference_is_checked_at_once(tmp_path):
@@ -410,14 +410,16 @@ def test_reference_is_checked_at_once(tmp_path):
         Labeller(functools.partial(EMT, guard=threading.Lock()), scratch=tmp_path)
 
 
-@pytest.mark.parametrize("make", [lambda: LocalExecutor(2), InProcessExecutor], ids=["local", "in-process"])
+@pytest.mark.parametrize(
+    "make", [lambda: LocalExecutor([None, None]), InProcessExecutor], ids=["local", "in-process"]
+)
 def test_executors_keep_the_promises_of_futures(make):
     executor = make()
     assert list(executor.map(abs, [-1, -2])) == [1, 2]
     executor.shutdown()
     if isinstance(executor, LocalExecutor):
         with pytest.raises(ZeroDivisionError):
-            broken = LocalExecutor(1)
+            broken = LocalExecutor([None])
             broken.submit(lambda: 1 / 0).result()
         broken.shutdown()
         with pytest.raises(RuntimeError, match="shut down"):

@@ -7,22 +7,28 @@ from typing import ParamSpec, TypeVar
 
 from ase_bmdal.labelling.backends import mpi
 from ase_bmdal.labelling.backends.base import Backend
+from ase_bmdal.labelling.settings import LabellingSettings
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def backend(n_workers: int | None, timeout: float | None) -> Backend:
+def backend(n_workers: int | None, settings: LabellingSettings) -> Backend:
     """Compute in this process.
 
     Raises
     ------
     ValueError
-        If there is a time limit, which it cannot hold.
+        If there is a time limit, which it cannot hold, or a launcher, which it cannot be under.
     """
-    if timeout is not None:
+    if settings.timeout is not None:
         raise ValueError(
-            f'executor="in-process" cannot hold a time limit, got timeout={timeout:g}; use "local" or None'
+            f'executor="in-process" cannot hold a time limit, got timeout={settings.timeout:g}; use "local" or None'
+        )
+    if settings.launcher is not None:
+        raise ValueError(
+            f'executor="in-process" cannot be launched by another program, got launcher={settings.launcher!r}; '
+            'use "local" or None'
         )
     if "mpi4py" in sys.modules:
         mpi.make_ase_serial()

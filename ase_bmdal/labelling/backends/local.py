@@ -1,28 +1,68 @@
-"""Labels in threads of the driver, one per core, each with a child process."""
+"""Labels in threads of the driver, one per core or per some cores, each with a child process."""
 
 import os
 import queue
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from typing import ParamSpec, TypeVar
 
+from ase_bmdal.common.errors import LabellingError
 from ase_bmdal.labelling.backends.base import Backend
+from ase_bmdal.labelling.settings import LabellingSettings
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def backend(n_workers: int | None, timeout: float | None) -> Backend:
-    """Threads of this process: so many, or one per core."""
-    return Backend(executor=LocalExecutor(n_workers or available_cores()))
+def backend(n_workers: int | None, settings: LabellingSettings) -> Backend:
+    """Threads of this process: so many, or as many as there are cores for.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer cores than that.
+    LabellingError
+        If there is no program to launch labels with.
+    """
+    if settings.launch and shutil.which(settings.launch[0]) is None:
+        raise LabellingError(f"launcher: expected a program that is installed, found no {settings.launch[0]}")
+    if settings.cores is None:
+        return Backend(executor=LocalExecutor([None] * (n_workers or len(available_cores()))))
+    return Backend(executor=LocalExecutor(slices(available_cores(), settings.cores, n_workers)))
 
 
-def available_cores() -> int:
-    """Cores this process may use."""
+def available_cores() -> list[int]:
+    """Numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def slices(available: Sequence[int], cores: int, n_workers: int | None = None) -> list[list[int]]:
+    """Cores of each worker.
+
+    Parameters
+    ----------
+    available
+        Numbers of the cores there are.
+    cores
+        Cores of a worker.
+    n_workers
+        How many; None for as many as there are cores for.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer.
+    """
+    n = n_workers or max(1, len(available) // cores)
+    if n * cores > len(available):
+        raise ValueError(
+            f"cores: expected at most the {len(available)} that this process may use, got {n} times {cores}"
+        )
+    return [list(available[k * cores : (k + 1) * cores]) for k in range(n)]
 
 
 class LocalExecutor(Executor):
@@ -30,16 +70,16 @@ class LocalExecutor(Executor):
 
     Parameters
     ----------
-    n_workers
-        Number of threads.
+    cores
+        Of each thread, and of the processes that it starts; None for any.
     """
 
-    def __init__(self, n_workers: int) -> None:
+    def __init__(self, cores: Sequence[list[int] | None]) -> None:
         self._closed = False
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads = [
-            threading.Thread(target=_serve, args=(self._queue,), daemon=True, name=f"label-{k}")
-            for k in range(n_workers)
+            threading.Thread(target=_serve, args=(self._queue, own), daemon=True, name=f"label-{k}")
+            for k, own in enumerate(cores)
         ]
         for thread in self._threads:
             thread.start()
@@ -63,7 +103,9 @@ class LocalExecutor(Executor):
                 thread.join()
 
 
-def _serve(jobs: "queue.SimpleQueue[Callable[[], None] | None]") -> None:
+def _serve(jobs: "queue.SimpleQueue[Callable[[], None] | None]", cores: list[int] | None) -> None:
+    if cores is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)  # of this thread; what it starts inherits it
     while (job := jobs.get()) is not None:
         job()
         del job  # an idle thread holds on to nothing

@@ -13,13 +13,14 @@ from typing import Any
 
 from ase_bmdal.common.errors import LabellingError
 from ase_bmdal.labelling.backends.base import Backend
+from ase_bmdal.labelling.settings import LabellingSettings
 
 logger = logging.getLogger(__name__)
 
 HOW = "start the job as: mpiexec -n 5 python -m mpi4py.futures script.py"
 
 
-def backend(n_workers: int | None, timeout: float | None) -> Backend:
+def backend(n_workers: int | None, settings: LabellingSettings) -> Backend:
     """Pool of all ranks but the first, whose workers do not run the user's script.
 
     Raises

@@ -13,12 +13,14 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ase_bmdal.labelling.failure import Failure
 from ase_bmdal.labelling.worker.environment import header
 from ase_bmdal.labelling.worker.messages import receive, send
+from ase_bmdal.labelling.worker.ranks import Ranks
 
 if TYPE_CHECKING:
     from ase_bmdal.labelling.outcome import ComputedLabel
@@ -49,12 +51,12 @@ def serve(pipe: int) -> None:
     pipe
         Descriptor to read from and to write to.
     """
-    reference = receive(pipe)
+    reference, launch = receive(pipe)
     with contextlib.suppress(OSError):
         os.chdir(reference.folder)
     home = Path.cwd()
     try:
-        loaded = reference.load()
+        compute = Ranks(reference, launch) if launch else partial(answer, reference.load())
     except BaseException as error:
         traceback.print_exc()
         send(pipe, Failure.of(error))
@@ -62,8 +64,8 @@ def serve(pipe: int) -> None:
     send(pipe, None)
     while True:
         atoms, with_stress, scratch = receive(pipe)
-        with _inside(scratch, home):
-            reply = answer(loaded, atoms, with_stress, home)
+        with inside(scratch, home):
+            reply = compute(atoms, with_stress, home)
         send(pipe, reply)
 
 
@@ -97,7 +99,7 @@ def answer(loaded: "Loaded", atoms: Any, with_stress: bool, folder: Path) -> "Co
 
 
 @contextlib.contextmanager
-def _inside(scratch: Path, home: Path) -> Iterator[None]:
+def inside(scratch: Path, home: Path) -> Iterator[None]:
     """Work in the scratch folder, with everything printed going to a file there."""
     os.chdir(scratch)
     for descriptor in (1, 2):

@@ -24,7 +24,9 @@ PROGRAMS = ("mpiexec", "mpirun", "srun")
 
 
 def clean_environment(
-    environment: Mapping[str, str], wanted: Mapping[str, str | None] | None = None
+    environment: Mapping[str, str],
+    wanted: Mapping[str, str | None] | None = None,
+    threads: int | None = None,
 ) -> dict[str, str]:
     """Environment in which a code may start an MPI of its own, and uses one thread unless told otherwise.
 
@@ -34,6 +36,8 @@ def clean_environment(
         Of the label worker, which may be a rank of an MPI job or a step of a SLURM job.
     wanted
         `LabellingSettings.environment`: variables to set, or with None to hand down.
+    threads
+        `LabellingSettings.threads`: what a code is told, unless `wanted` says otherwise.
 
     Returns
     -------
@@ -41,7 +45,8 @@ def clean_environment(
         The same without what the MPI launcher and SLURM set: a label is computed on one node, and what they say is of
         another program.
     """
-    wanted = wanted or {}
+    of_threads = {} if threads is None else dict.fromkeys(THREADS, str(threads))
+    wanted = of_threads | dict(wanted or {})
     clean = dict.fromkeys(THREADS, "1") | dict(environment)
     for name in environment:
         if name.startswith(SLURM):

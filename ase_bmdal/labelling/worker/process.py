@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ase import Atoms
 from ase_bmdal.labelling.failure import Failure
 from ase_bmdal.labelling.outcome import ComputedLabel, NotFinished
 from ase_bmdal.labelling.reference import Reference
+from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.labelling.worker.child import LOG
 from ase_bmdal.labelling.worker.environment import clean_environment
 from ase_bmdal.labelling.worker.guard import GRACE, ask_to_end, end_session
@@ -56,12 +57,13 @@ class LabelProcess:
     ----------
     log
         File for what the process says before its first structure.
-    environment
-        Environment variables to keep or to set, as in `LabellingSettings`.
+    settings
+        ``environment`` and ``threads`` are used, and ``launch``: if it is not empty, the reference is loaded by the
+        ranks that it starts below the process.
     """
 
-    def __init__(self, log: Path, environment: Mapping[str, str | None]) -> None:
-        self.log = log
+    def __init__(self, log: Path, settings: LabellingSettings) -> None:
+        self.log, self._launch = log, settings.launch
         self._lock, self._ending = threading.Lock(), threading.Lock()
         self._is_ended = False
         end, self._parent_pipe = os.pipe()
@@ -74,7 +76,7 @@ class LabelProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    env=clean_environment(os.environ, environment),
+                    env=clean_environment(os.environ, settings.environment, settings.threads),
                     start_new_session=True,
                     pass_fds=[end, childs.fileno()],
                 )
@@ -108,7 +110,7 @@ class LabelProcess:
         limit = None if timeout is None else max(timeout, LONGEST_START)
         with self._lock:
             self._exchange(None, limit, is_wanted)
-            failure = self._exchange(reference, limit, is_wanted)
+            failure = self._exchange((reference, self._launch), limit, is_wanted)
         if failure is not None:
             raise NotFinished(f"the reference cannot be loaded: {failure}")
 

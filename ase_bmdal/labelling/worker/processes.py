@@ -64,7 +64,7 @@ def _process_for(task: LabelTask, scratch: Path) -> LabelProcess:
         return _mine.process
     _end_process()
     try:
-        _mine.process, _mine.serves = LabelProcess(scratch / LOG, task.settings.environment), wanted
+        _mine.process, _mine.serves = LabelProcess(scratch / LOG, task.settings), wanted
         with _processes_lock:
             _processes.setdefault(task.owner, set()).add(_mine.process)
         _mine.process.load(task.reference, task.settings.timeout, task.lease.is_wanted)

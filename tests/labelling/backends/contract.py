@@ -62,7 +62,7 @@ class Batch:
 
 @contextmanager
 def batch(executor, folder, reference=Treacherous):
-    backend = resolve(executor, None, None)
+    backend = resolve(executor, None, LabellingSettings())
     opened = Batch(backend, reference, Path(folder))
     try:
         yield opened
