@@ -50,7 +50,7 @@ def test_contracts_are_kept():
 @pytest.mark.parametrize(
     ("package", "homes"),
     [
-        ("mpi4py", ["labelling/backends/mpi.py"]),
+        ("mpi4py", ["labelling/backends/mpi.py", "labelling/worker/ranks.py"]),
         ("matplotlib", ["report/figures.py"]),
         ("pickle", ["labelling/worker/messages.py"]),  # over a pipe, never in a file
         ("multiprocessing", []),

@@ -10,7 +10,6 @@ The launcher and its ranks are below the child, and end with it: see `labelling.
 import contextlib
 import inspect
 import os
-import pickle
 import select
 import signal
 import socket
@@ -159,8 +158,7 @@ def main(address: str) -> None:
 
 def _load(comm: Any, connection: socket.socket) -> Loaded:
     """The reference, on every rank; rank 0 says how that went."""
-    payload = pickle.dumps(receive(connection.fileno())) if comm.rank == 0 else None
-    reference: Reference = pickle.loads(comm.bcast(payload))
+    reference: Reference = comm.bcast(receive(connection.fileno()) if comm.rank == 0 else None)
     error: BaseException | None = None
     loaded = None
     try:
