@@ -9,12 +9,12 @@ EAGER = ("calculator", "cli", "examples", "learner", "run", "walkers")  # rooms 
 
 
 @contextmanager
-def eagerly():
+def eagerly(is_eager=True):
     """A few steps of a tiny network take less time than their compilation."""
     import tensorflow as tf
 
     before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
+    tf.config.run_functions_eagerly(is_eager)
     yield
     tf.config.run_functions_eagerly(before)
 
@@ -28,6 +28,13 @@ def whole_rooms_not_compiled(request):
 @pytest.fixture
 def not_compiled():
     with eagerly():
+        yield
+
+
+@pytest.fixture
+def compiled():
+    """For a test of what ships, among others that are not compiled."""
+    with eagerly(False):
         yield
 
 

@@ -10,6 +10,8 @@ from ase_bmdal.structures.batch import batches
 from tests.builders import every_geometry, model_for, rattled
 from tests.reference import potential as reference
 
+pytestmark = pytest.mark.usefixtures("not_compiled")  # but for those that ask for `compiled`
+
 STRUCTURES = [every_geometry()[name] for name in ("molecule", "crystal", "wire", "one atom", "far apart")]
 
 
@@ -56,7 +58,7 @@ def test_the_full_gradient_by_hand_is_the_automatic_one(model):
         )
 
 
-def test_last_layer_is_the_gradient_by_the_last_layer(model):
+def test_last_layer_is_the_gradient_by_the_last_layer(model, compiled):
     for atoms, row in zip(STRUCTURES, gradient_features(model, STRUCTURES, "LL"), strict=True):
         np.testing.assert_allclose(
             row[:-1], energy_gradient(model, atoms, "W3")[:, 0], rtol=1e-10, atol=1e-12
@@ -64,7 +66,7 @@ def test_last_layer_is_the_gradient_by_the_last_layer(model):
         np.testing.assert_allclose(row[-1:], energy_gradient(model, atoms, "b3"), rtol=1e-10, atol=1e-12)
 
 
-def test_random_projection_is_the_projected_full_gradient(model):
+def test_random_projection_is_the_projected_full_gradient(model, compiled):
     u_in, u_out = projections(7, model.settings.widths, np.float64)
     rows = gradient_features(model, STRUCTURES[:2], "RP", seed=7)
     for atoms, computed in zip(STRUCTURES[:2], rows, strict=True):

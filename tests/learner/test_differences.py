@@ -12,7 +12,7 @@ from ase_bmdal.report.tables import report_text
 from ase_bmdal.run.history import History
 from ase_bmdal.run.store import LabelStore
 from tests.baseline.cheap import PAIRS, STIFFER, Fails, OfTheLastCall
-from tests.learner.runs import copper, labelled, learn, learning, walk
+from tests.learner.runs import Watch, copper, labelled, learn, learning, walk
 
 
 def done(folder):
@@ -29,12 +29,19 @@ def written_otherwise():
     return PAIRS()
 
 
-@pytest.fixture
-def run(tmp_path, watch):
-    """A run of two rounds."""
-    with learning(watch.reference, tmp_path / "run", baseline=PAIRS, max_rounds=2) as calc:
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a run of two rounds, which no test changes, and its reference."""
+    folder = tmp_path_factory.mktemp("finished")
+    watch = Watch(folder)
+    with learning(watch.reference, folder / "run", baseline=PAIRS, max_rounds=2) as calc:
         walk(copper(), calc, 20)
-    return tmp_path / "run"
+    return folder / "run", watch
+
+
+@pytest.fixture
+def run(finished):
+    return finished[0]
 
 
 def test_labels_are_kept_as_the_reference_gave_them(run):
@@ -80,7 +87,8 @@ def test_a_run_without_one_says_nothing_of_it(tmp_path, watch):
     assert History.read(tmp_path / "run").baseline is None
 
 
-def test_goes_on_with_the_same_baseline_written_otherwise(run, watch):
+def test_goes_on_with_the_same_baseline_written_otherwise(finished):
+    run, watch = finished
     calls = watch.calls
     with learning(watch.reference, run, baseline=written_otherwise, max_rounds=2) as calc:
         found = walk(copper(), calc, 1)
@@ -97,7 +105,8 @@ def test_goes_on_with_the_same_baseline_written_otherwise(run, watch):
         (STIFFER, "expected the one of before, got another, whose energies differ"),
     ],
 )
-def test_refuses_another_baseline(run, watch, other, why):
+def test_refuses_another_baseline(finished, other, why):
+    run, watch = finished
     with pytest.raises(RunFolderError, match=f"baseline: {why}"):
         learning(watch.reference, run, baseline=other)
     learning(watch.reference, run, baseline=PAIRS).close()  # nothing is left locked
@@ -110,7 +119,8 @@ def test_refuses_a_baseline_where_there_was_none(tmp_path, watch):
         learning(watch.reference, tmp_path / "run", baseline=PAIRS)
 
 
-def test_labels_of_a_run_serve_another_baseline_without_the_reference(run, watch, tmp_path):
+def test_labels_of_a_run_serve_another_baseline_without_the_reference(finished, tmp_path):
+    run, watch = finished
     calls = watch.calls
     old = read(f"{run / 'labels.db'}@status=done")
     with learning(watch.reference, tmp_path / "other", baseline=STIFFER, initial=old, max_rounds=0) as calc:

@@ -19,6 +19,8 @@ from ase_bmdal.structures.buckets import bucket
 from tests.builders import every_geometry, model_for, random_model, rattled
 from tests.reference import potential as reference
 
+pytestmark = pytest.mark.usefixtures("not_compiled")  # but for those that ask for `compiled`
+
 GEOMETRIES = every_geometry()
 STRUCTURES = list(GEOMETRIES.values())
 
@@ -28,12 +30,12 @@ def model():
     return model_for(GEOMETRIES.values())
 
 
-def test_energies_equal_the_reference(model):
+def test_energies_equal_the_reference(model, compiled):
     for atoms, label in zip(STRUCTURES, model.predict(STRUCTURES), strict=True):
         assert label.energy == pytest.approx(reference.energy(atoms, model), rel=0, abs=1e-10)
 
 
-def test_forces_are_minus_the_gradient(model):
+def test_forces_are_minus_the_gradient(model, compiled):
     step = 1e-4
     moved = []
     for atoms in STRUCTURES:
@@ -104,7 +106,7 @@ def test_energy_is_smooth_at_the_cutoff(model):
     np.testing.assert_allclose(inside.forces, 0, atol=1e-4)
 
 
-def test_float32_agrees_with_float64():
+def test_float32_agrees_with_float64(compiled):
     double, single = (model_for(STRUCTURES, dtype=dtype) for dtype in ("float64", "float32"))
     for a, b in zip(double.predict(STRUCTURES), single.predict(STRUCTURES), strict=True):
         assert a.energy == pytest.approx(b.energy, rel=1e-4)
@@ -127,7 +129,7 @@ def test_large_energies_cost_no_accuracy():
 
 
 @pytest.mark.parametrize("name", ["molecule", "skewed", "slab"])
-def test_a_moving_structure_gives_what_predict_gives(model, name):
+def test_a_moving_structure_gives_what_predict_gives(model, name, compiled):
     moving, atoms = Evaluator(skin=0.6), GEOMETRIES[name].copy()
     for step in range(4):
         (label, *_), [expected] = moving.predict(model, atoms), model.predict([atoms])
@@ -150,7 +152,7 @@ def test_a_moving_structure_may_become_another_one(model):
         assert label.energy == pytest.approx(expected.energy, abs=1e-9)
 
 
-def test_shapes_are_traced_once_per_bucket():
+def test_shapes_are_traced_once_per_bucket(compiled):
     model = random_model([14], hidden=(5,), n_radial=1, cutoff=4.5)
     moving, crystal = Evaluator(skin=0.0), bulk("Si", cubic=True)
     seen, before = set(), compiled_step.cache_info().currsize

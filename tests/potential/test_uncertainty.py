@@ -12,6 +12,8 @@ from ase_bmdal.potential.evaluator import Evaluator
 from ase_bmdal.potential.gmnn import Committee
 from tests.builders import every_geometry, model_for, random_model, rattled
 
+pytestmark = pytest.mark.usefixtures("not_compiled")  # but for those that ask for `compiled`
+
 GEOMETRIES = every_geometry()
 ELEMENTS = sorted({int(z) for atoms in GEOMETRIES.values() for z in atoms.numbers})
 
@@ -34,7 +36,7 @@ def matrix(model, posterior):
 
 
 @pytest.mark.parametrize("name", ["molecule", "crystal", "skewed", "slab"])
-def test_of_an_atom_is_the_posterior_deviation_of_its_features(model, posterior, matrix, name):
+def test_of_an_atom_is_the_posterior_deviation_of_its_features(model, posterior, matrix, name, compiled):
     label, raw, _ = Evaluator().predict(model, GEOMETRIES[name], matrix)
     features = input_features(model, [GEOMETRIES[name]])
     np.testing.assert_allclose(raw.atoms, np.sqrt(posterior.variance(features)), rtol=1e-8)

@@ -11,6 +11,8 @@ from ase_bmdal.potential.uncertainty import Uncertainty
 from ase_bmdal.uncertainty.error_model import ErrorModel
 from tests.builders import random_model, rattled
 
+pytestmark = pytest.mark.usefixtures("not_compiled")
+
 
 def test_bounds():
     uncertainty = Uncertainty(np.array([1.0, 2.0]), 3.0, 1.0)
