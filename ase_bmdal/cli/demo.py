@@ -32,7 +32,9 @@ POOL_SIZE = 1000  # spread over the simulation: conformers interchange once in a
 POOL_INTERVAL = 1
 STEPS = 5000
 MAX_LABELS = 100
-MAX_LABELS_WITH_BASELINE = 20
+MAX_LABELS_WITH_BASELINE = 20  # of frames far apart: the baseline holds the simulation meanwhile
+BATCH_SIZE_WITH_BASELINE = 5
+POOL_INTERVAL_WITH_BASELINE = 100
 FIRST_ACT, SECOND_ACT = Path("ethanol"), Path("ethanol-baseline")
 
 TEST_FRAMES = 50
@@ -122,9 +124,9 @@ def learn(arguments: argparse.Namespace) -> Potential | WithBaseline:
         baseline=cheap,
         cutoff=CUTOFF,
         selection=arguments.selection,
-        batch_size=BATCH_SIZE,
+        batch_size=BATCH_SIZE_WITH_BASELINE if cheap else BATCH_SIZE,
         pool_size=POOL_SIZE,
-        pool_interval=POOL_INTERVAL,
+        pool_interval=POOL_INTERVAL_WITH_BASELINE if cheap else POOL_INTERVAL,
         max_labels=arguments.max_labels,
         seed=arguments.seed,
         on_event=Console(sys.stdout),
