@@ -42,6 +42,12 @@ def as_one(baseline: MakeCalculator | Sequence[MakeCalculator]) -> MakeCalculato
     return makers[0] if len(makers) == 1 else partial(_sum, tuple(makers))
 
 
+def _name(make: Any) -> str:
+    if isinstance(make, partial):
+        return " + ".join(map(_name, make.args[0])) if make.func is _sum else _name(make.func)
+    return str(getattr(make, "__qualname__", type(make).__qualname__))
+
+
 def _sum(makers: Sequence[MakeCalculator]) -> SumCalculator:
     return SumCalculator([make() for make in makers])
 
@@ -72,6 +78,11 @@ class Baseline:
         self.make = as_one(baseline)
         self._calculator: Any = None
         self._threads: ThreadpoolController | None = None
+
+    @property
+    def name(self) -> str:
+        """Of what makes the calculator."""
+        return _name(self.make)
 
     def another(self) -> "Baseline":
         """The same for another simulation, with a calculator of its own."""

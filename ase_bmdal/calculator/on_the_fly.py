@@ -156,7 +156,10 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
                 folder,
                 settings,
                 identity=identity_of(reference, structures),
-                told={"executor": executor if isinstance(executor, str) else type(executor).__name__},
+                told={
+                    "executor": executor if isinstance(executor, str) else type(executor).__name__,
+                    "baseline": method.name if method else None,
+                },
                 potential=given.potential if given else None,
                 error_model=given.error_model if given else None,
                 report=report,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ase_bmdal.common.errors import SimulationStopped, UntrustedError
+from ase_bmdal.common.errors import BaselineError, SimulationStopped, UntrustedError
 from ase_bmdal.run.dataset import errors_before_training
 from ase_bmdal.run.events import Cause, Rewound, SimulationEnded
 from ase_bmdal.uncertainty.calibrate import observed_coverage
@@ -74,7 +74,9 @@ def run(dyn: Any, walkers: Sequence[Walker], steps: int, **how: Any) -> bool:
 
 
 def _recover(error: UntrustedError, walkers: Sequence[Walker]) -> None:
-    """Learn from the frames on the way to one that is rejected."""
+    """Learn from the frames on the way to one that is rejected; no label mends a baseline that fails."""
+    if isinstance(error, BaselineError):
+        return
     learner = walkers[0].loop.learner
     if not learner.can_learn:
         raise type(error)(f"{error}; {learner.reason_to_finish}") from error

@@ -106,6 +106,12 @@ def test_travels_without_its_calculator():
     expect_same(pickle.loads(pickle.dumps(baseline)).label(copper()), expected)
 
 
+def test_names():
+    assert Baseline(EMT).name == "EMT"
+    assert Baseline(PAIRS).name == "LennardJones"
+    assert Baseline([EMT, PAIRS]).name == "EMT + LennardJones"
+
+
 def test_difference():
     label = Label(1.0, np.zeros((2, 3)))
     assert difference(label, Label(1.001, np.full((2, 3), 0.005))) is None

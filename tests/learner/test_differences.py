@@ -1,9 +1,13 @@
 """Runs with a baseline: what is stored, what is learned, and what is refused."""
 
+import json
+
 import numpy as np
 import pytest
+from ase import units
 from ase.calculators.emt import EMT
 from ase.io import read
+from ase.md.verlet import VelocityVerlet
 
 from ase_bmdal import GMNNCalculator
 from ase_bmdal.common.errors import BaselineError, RunFolderError
@@ -166,6 +170,47 @@ def test_a_simulation_says_why_it_ends(tmp_path, watch):
         assert watch.calls == calls
         atoms.set_cell(atoms.cell / 0.85, scale_atoms=True)
         assert np.isfinite(atoms.get_forces()).all()
+
+
+class Forgetful(EMT):
+    """Fails so many times after some calls, in whatever calculator."""
+
+    calls, first, last = 0, 0, 0
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        type(self).calls += 1
+        if self.first <= self.calls < self.last:
+            raise RuntimeError("out of memory")
+
+
+def dynamics(calc):
+    atoms = copper(by=0.02)
+    atoms.calc = calc
+    atoms.set_momenta(0.5 * np.random.default_rng(0).standard_normal(atoms.positions.shape))
+    return VelocityVerlet(atoms, 0.5 * units.fs)
+
+
+@pytest.mark.parametrize(("times", "ends_well"), [(2, True), (10**6, False)])
+def test_a_guarded_simulation_goes_back_without_a_label(tmp_path, watch, times, ends_well):
+    Forgetful.calls = Forgetful.first = Forgetful.last = 0
+    with learning(watch.reference, tmp_path / "run", baseline=Forgetful, max_rounds=0) as calc:
+        dyn = dynamics(calc)
+        calc.run(dyn, 5)
+        calls, Forgetful.first = watch.calls, Forgetful.calls + 3
+        Forgetful.last = Forgetful.first + times
+        assert calc.run(dyn, 10) is ends_well
+        assert watch.calls == calls
+    history = History.read(tmp_path / "run")
+    assert history.rewinds
+    assert "the baseline fails: RuntimeError: out of memory" in history.rewinds[0].reason
+    ended = "all steps are done" if ends_well else "out of memory"
+    assert ended in history.simulations[-1].reason
+    assert (dyn.nsteps == 15) is ends_well
+
+
+def test_the_folder_says_which_it_is(run):
+    assert json.loads((run / "settings.json").read_text())["baseline"] == "LennardJones"
 
 
 def test_what_is_no_function_of_the_structure_costs_no_label(tmp_path, watch):
