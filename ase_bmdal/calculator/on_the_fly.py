@@ -13,7 +13,7 @@ from ase_bmdal.calculator.distillation import Distilled, distil
 from ase_bmdal.calculator.results import PROPERTIES, UNBIASED, changes_between, results_of
 from ase_bmdal.common.settings import with_leaves
 from ase_bmdal.labelling.labeller import Labeller
-from ase_bmdal.learner.differences import refuse_free_atoms, refuse_other_baseline
+from ase_bmdal.learner.differences import refuse_other_baseline
 from ase_bmdal.learner.given import prepared
 from ase_bmdal.learner.learner import Learner, refuse_other_committee
 from ase_bmdal.learner.loading import SavedPotential, read_potential
@@ -21,7 +21,7 @@ from ase_bmdal.learner.loops import Blocking, close_earlier
 from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.training import architecture_for
-from ase_bmdal.potential.with_baseline import WithBaseline, network_of, with_baseline
+from ase_bmdal.potential.with_baseline import WithBaseline, network_of, refuse_free_atoms, with_baseline
 from ase_bmdal.report.console import on_standard_error
 from ase_bmdal.run.events import Listener, Reporter
 from ase_bmdal.run.folder import RunFolder
@@ -132,7 +132,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         method = None if baseline is None else Baseline(baseline)
         given = _given(model, method)
         settings = _settings(settings, given, changes)
-        refuse_free_atoms(settings, method)
+        refuse_free_atoms(settings.atomic_energies, method)
         refuse_other_committee(settings, given.potential if given else None)
         keys = LabelKeys(energy_key, forces_key, stress_key)
         structures = None if initial is None else prepared(initial, keys, reference)

@@ -9,7 +9,6 @@ from ase import Atoms
 from ase_bmdal.baseline.baseline import Baseline, difference
 from ase_bmdal.common.errors import RunFolderError
 from ase_bmdal.labelling.outcome import ComputedLabel
-from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.run.store import Entry
 from ase_bmdal.structures.labels import Label
 
@@ -70,18 +69,3 @@ def _other_baseline(entries: Sequence[Entry], baseline: Baseline | None) -> str 
         if entry.baseline and (different := difference(entry.baseline, baseline.label(entry.atoms))):
             return f"expected the one of before, got another, whose {different}"
     return None
-
-
-def refuse_free_atoms(settings: LearnerSettings, baseline: Baseline | None) -> None:
-    """Refuse energies of free atoms of the reference: those of the difference are others.
-
-    Raises
-    ------
-    ValueError
-        If there are some.
-    """
-    if baseline is not None and settings.atomic_energies is not None:
-        raise ValueError(
-            "atomic_energies: expected none with a baseline, got some; give isolated atoms among the initial "
-            "structures instead"
-        )

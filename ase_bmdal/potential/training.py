@@ -15,7 +15,13 @@ from ase_bmdal.potential.gmnn import GMNN, Committee, Potential
 from ase_bmdal.potential.network import initial_parameters
 from ase_bmdal.potential.regression import first_model
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
-from ase_bmdal.potential.with_baseline import WithBaseline, differences, network_of, with_baseline
+from ase_bmdal.potential.with_baseline import (
+    WithBaseline,
+    differences,
+    network_of,
+    refuse_free_atoms,
+    with_baseline,
+)
 from ase_bmdal.potential.zero import going_on, reference_for
 from ase_bmdal.structures.dialects import LabelKeys
 from ase_bmdal.structures.free_atoms import with_weight_on_isolated
@@ -98,6 +104,7 @@ def train(  # type: ignore[misc] # the first two leave out what does not matter 
         If the baseline gives no result for a structure.
     """
     start, method = _start(model, baseline)
+    refuse_free_atoms(atomic_energies, method)
     settings = architecture_for(cutoff, architecture, start)
     how = training or TrainingSettings()
     how = how if epochs is None else replace(how, epochs=epochs)

@@ -1,6 +1,6 @@
 """A potential of the difference to a baseline, together with the baseline."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -104,6 +104,21 @@ def with_baseline(
             f"{known.get_chemical_formula()} {different}"
         )
     return WithBaseline(network, found)
+
+
+def refuse_free_atoms(atomic_energies: Mapping[str, float] | None, baseline: Baseline | None) -> None:
+    """Refuse energies of free atoms of the reference: those of the difference are others.
+
+    Raises
+    ------
+    ValueError
+        If there are some.
+    """
+    if baseline is not None and atomic_energies is not None:
+        raise ValueError(
+            "atomic_energies: expected none with a baseline, got some; give isolated atoms among the labelled "
+            "structures instead"
+        )
 
 
 def network_of(potential: Potential | WithBaseline) -> Potential:

@@ -158,6 +158,11 @@ def test_a_batch_is_selected_by_the_network(structures, potential, selection):
     assert found == expected
 
 
+def test_energies_of_free_atoms_are_refused(structures):
+    with pytest.raises(ValueError, match="atomic_energies: expected none with a baseline"):
+        train(structures, baseline=PAIRS, atomic_energies={"Cu": 0.0}, architecture=TINY, epochs=1)
+
+
 def test_a_baseline_that_fails_names_why(structures):
     close = bulk("Cu", cubic=True, a=3.0)
     close.calc = EMT()
