@@ -47,7 +47,10 @@ def add_to(commands: Any) -> None:
     """Add the command to a parser."""
     parser = commands.add_parser("demo", help="ethanol learns GFN2-xTB while it moves, in some minutes")
     parser.add_argument(
-        "--directory", type=Path, help=f"run folder (default: {FIRST_ACT}, with a baseline {SECOND_ACT})"
+        "--directory",
+        type=Path,
+        default=FIRST_ACT,
+        help=f"run folder (default: %(default)s, with a baseline {SECOND_ACT})",
     )
     parser.add_argument("--baseline", action="store_true", help=f"learn the difference to {BASELINE}")
     parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: %(default)s)")
@@ -67,7 +70,8 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Simulate, test, draw."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # GFN2-xTB of nine atoms is slower on more
-    arguments.directory = arguments.directory or (SECOND_ACT if arguments.baseline else FIRST_ACT)
+    if arguments.baseline and arguments.directory == FIRST_ACT:
+        arguments.directory = SECOND_ACT
     if arguments.max_labels is None:
         arguments.max_labels = MAX_LABELS_WITH_BASELINE if arguments.baseline else MAX_LABELS
     _check(arguments)

@@ -71,17 +71,12 @@ def test_errors_are_of_labels_that_were_held_out(run):
     assert found.losses.of_labels.mae != pytest.approx(np.mean(on_its_own), rel=1e-3)
 
 
-def test_a_seed_gives_the_same_again(run, distilled):
-    again = distil(run, baseline=PAIRS, **FEW)
+def test_from_the_calculator_a_seed_gives_the_same_again(run, distilled):
+    with learning(EMT, run, baseline=PAIRS, max_rounds=1) as calc:
+        again = calc.distil(**FEW)
     for name, value in distilled.potential.parameters.items():
         np.testing.assert_array_equal(again.potential.parameters[name], value)
     assert again.losses == distilled.losses
-
-
-def test_from_the_calculator(run, distilled):
-    with learning(EMT, run, baseline=PAIRS, max_rounds=1) as calc:
-        found = calc.distil(**FEW)
-    assert found.losses == distilled.losses
 
 
 def test_what_cannot_be_distilled(run):
