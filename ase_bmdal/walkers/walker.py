@@ -223,6 +223,6 @@ class Walker:
         refuse_if_not_finite(prediction.label, atoms)
         label = prediction.label.plus(self._baseline.label(atoms)) if self._baseline else prediction.label
         self.generation = current.generation
-        if prediction.bias_label is None:
-            return Answer(label, bounds)
+        if prediction.bias_label is None:  # as when learning has ended
+            return Answer(label, bounds, label if self.bias.strength else None)
         return Answer(self.bias(label, prediction.bias_label), bounds, label)
