@@ -115,9 +115,8 @@ class Baseline:
     def _one_thread(self) -> AbstractContextManager[object]:
         if "OMP_NUM_THREADS" in os.environ:
             return nullcontext()
-        if (
-            self._threads is None
-        ):  # finds the libraries that are loaded by now, those of the calculator among them
+        if self._threads is None:
+            # Finds the libraries that are loaded by now, those of the calculator among them.
             self._threads = ThreadpoolController()
         limited: AbstractContextManager[object] = self._threads.limit(limits=1, user_api="openmp")
         return limited

@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 from ase_bmdal.baseline.baseline import Baseline, difference
 from ase_bmdal.common.randomness import stream
 from ase_bmdal.structures.labels import Label
+from ase_bmdal.structures.moved import displaced, turned
 
 FAR_ENOUGH = 0.05  # Å: standard deviation of a displacement after which the last result is of no use
 
@@ -37,15 +38,10 @@ def check_baseline(baseline: Baseline, atoms: Atoms, *, needs_stress: bool) -> N
             "baseline: expected a stress for a periodic cell, got none; use a method that has one, or "
             "LabellingSettings(stress=False)"
         )
-    other = atoms.copy()
-    other.positions += FAR_ENOUGH * rng.standard_normal(other.positions.shape)
-    baseline.label(other)
+    baseline.label(displaced(atoms, FAR_ENOUGH * rng.standard_normal(atoms.positions.shape)))
     order = rng.permutation(len(atoms))
     turn = Rotation.random(random_state=int(rng.integers(2**31))).as_matrix()
-    turned = atoms.copy()
-    turned.set_cell(atoms.cell.array @ turn.T)
-    turned.positions = atoms.positions @ turn.T
-    permuted, rotated = baseline.label(atoms[order]), baseline.label(turned)
+    permuted, rotated = baseline.label(atoms[order]), baseline.label(turned(atoms, turn))
     results = {
         "after another structure": baseline.label(atoms),
         "with its atoms in another order": _reordered(permuted, np.argsort(order)),

@@ -20,6 +20,7 @@ from ase_bmdal.learner.loading import save_potential
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.settings import TrainingSettings
 from ase_bmdal.potential.training import train
+from ase_bmdal.run.dataset import force_deviation
 from ase_bmdal.run.store import Entry, LabelStore
 from ase_bmdal.structures.labels import label_of
 from ase_bmdal.uncertainty.calibrate import automatic_tolerance, fit_error_model, predictions
@@ -178,7 +179,7 @@ def distil(
     unseen = set(rng.choice(n_frames, max(1, round(how.unseen * n_frames)), replace=False).tolist())
     seen = [frame for index, frame in enumerate(frames) if index not in unseen]
     student = _Student(teacher.model.settings, seen, how, seed, on_progress)
-    tested = student.test(entries)
+    tested, predicted = student.test(entries), [entry.learned for entry in entries if entry.is_test]
     potential = student.train("the potential", entries)
     error_model = fit_error_model(potential, [*student.frames, *tested], how.uncertainty)
     return Distilled(
@@ -187,10 +188,8 @@ def distil(
         len(entries),
         len(seen),
         Losses(
-            _errors_before(tested),
-            _errors_before(known)
-            if (known := [entry.learned for entry in entries if entry.is_test])
-            else None,
+            force_deviation(tested),
+            force_deviation(predicted) if predicted else None,
             _difference(potential, [frames[index] for index in sorted(unseen)]),
         ),
     )
@@ -259,11 +258,6 @@ def _largest_bound(
         [entry.learned for entry in entries], error_model, limits, small_error=0.02
     )
     return np.inf if tolerance is None else limits.refuse * tolerance
-
-
-def _errors_before(entries: Sequence[Entry]) -> Deviation:
-    found = [entry.prediction["forces"] for entry in entries]
-    return Deviation.between(found, [entry.atoms.get_forces() for entry in entries])
 
 
 def _difference(potential: Potential, frames: Sequence[Atoms]) -> Deviation:

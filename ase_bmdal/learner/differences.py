@@ -29,15 +29,7 @@ def with_baselines(
     if known:
         log.info("the baseline computes %d structures that have labels", known)
     return [
-        label
-        and ComputedLabel(
-            label.energy,
-            label.forces,
-            label.stress,
-            label.weights,
-            label.found,
-            baseline=baseline.label(atoms),
-        )
+        label and ComputedLabel(**vars(label), baseline=baseline.label(atoms))
         for atoms, label in zip(structures, labels, strict=True)
     ]
 

@@ -11,7 +11,9 @@ from scipy.spatial.transform import Rotation
 
 from ase_bmdal.common.randomness import stream
 from ase_bmdal.structures.labels import Label
+from ase_bmdal.structures.moved import displaced, strained, turned
 
+PURPOSE = "a check"
 STEP = 1e-2  # Å, and as a strain: of single precision, too, differences of energies are then precise to 1e-3
 
 
@@ -80,81 +82,73 @@ def _claims(
     potential: Potential, atoms: Atoms, label: Label, structures: Sequence[Atoms], index: int
 ) -> Iterator[Claim]:
     """What must hold, each with what is expected and what was found."""
-    n, forces, rng = len(atoms), label.forces_for("a check"), stream(0, "check of a potential")
-
-    def energies(changed: Sequence[Atoms]) -> NDArray[np.float64]:
-        return np.array([each.energy for each in potential.predict(changed)])
-
-    def strained_energy(component: int, by: float) -> float:
-        return float(energies([_strained(atoms, by, component)])[0])
-
     among_others = potential.predict(structures)[index]
-    yield "the same energy whatever is predicted beside it", label.energy / n, among_others.energy / n
-    yield "the same forces whatever is predicted beside it", forces, among_others.forces_for("a check")
-    order = rng.permutation(n)
+    yield "the same energy whatever is predicted beside it", *_per_atom(label, among_others)
+    yield "the same forces whatever is predicted beside it", *_forces(label, among_others)
+    rng = stream(0, "check of a potential")
+    yield from _symmetries(potential, atoms, label, rng)
+    yield from _copies(potential, atoms, label)
+    yield from _derivatives(potential, atoms, label, rng)
+
+
+def _symmetries(
+    potential: Potential, atoms: Atoms, label: Label, rng: np.random.Generator
+) -> Iterator[Claim]:
+    """Of order, direction and place."""
+    forces = label.forces_for(PURPOSE)
+    order = rng.permutation(len(atoms))
     (permuted,) = potential.predict([atoms[order]])
-    yield "the same energy with atoms in another order", label.energy / n, permuted.energy / n
-    yield "the same forces with atoms in another order", forces[order], permuted.forces_for("a check")
+    yield "the same energy with atoms in another order", *_per_atom(label, permuted)
+    yield "the same forces with atoms in another order", forces[order], permuted.forces_for(PURPOSE)
     turn = Rotation.random(random_state=int(rng.integers(2**31))).as_matrix()
-    (turned,) = potential.predict([_turned(atoms, turn)])
-    yield "the same energy when it is turned", label.energy / n, turned.energy / n
-    yield "forces that turn with the structure", forces @ turn.T, turned.forces_for("a check")
-    (moved,) = potential.predict([_moved(atoms, rng.standard_normal(3) * 10)])
-    yield "the same energy elsewhere", label.energy / n, moved.energy / n
+    (rotated,) = potential.predict([turned(atoms, turn)])
+    yield "the same energy when it is turned", *_per_atom(label, rotated)
+    yield "forces that turn with the structure", forces @ turn.T, rotated.forces_for(PURPOSE)
+    (elsewhere,) = potential.predict([displaced(atoms, rng.standard_normal(3) * 10)])
+    yield "the same energy elsewhere", *_per_atom(label, elsewhere)
     yield "forces that add to nothing", np.zeros(3), forces.sum(axis=0)
-    if atoms.pbc.any():
-        (repeated,) = potential.predict([atoms.repeat([1 + bool(each) for each in atoms.pbc])])
-        n_copies = 2 ** int(atoms.pbc.sum())
-        yield (
-            "the energy of a repeated cell to be so many times that of one",
-            label.energy / n,
-            (repeated.energy / (n_copies * n)),
-        )
-    along = rng.standard_normal((n, 3))
-    along /= np.linalg.norm(along)
-    slope = _slope(lambda step: energies([_displaced(atoms, step * along)])[0])
-    yield (
-        "the forces to be the derivative of the energy",
-        np.array([-np.sum(forces * along)]),
-        np.array([slope]),
-    )
+
+
+def _copies(potential: Potential, atoms: Atoms, label: Label) -> Iterator[Claim]:
+    """Of periodic cells, one and several."""
+    if not atoms.pbc.any():
+        return
+    (repeated,) = potential.predict([atoms.repeat([1 + bool(each) for each in atoms.pbc])])
+    n, n_copies = len(atoms), 2 ** int(atoms.pbc.sum())
+    what = "the energy of a repeated cell to be so many times that of one"
+    yield what, label.energy / n, repeated.energy / (n_copies * n)
+
+
+def _derivatives(
+    potential: Potential, atoms: Atoms, label: Label, rng: np.random.Generator
+) -> Iterator[Claim]:
+    """Of the energy, by finite differences."""
+
+    def along(direction: NDArray[np.float64], by: float) -> float:
+        return potential.predict([displaced(atoms, by * direction)])[0].energy
+
+    def under_strain(component: int, by: float) -> float:
+        return potential.predict([strained(atoms, by, component)])[0].energy
+
+    direction = rng.standard_normal((len(atoms), 3))
+    direction /= np.linalg.norm(direction)
+    expected = -float(np.sum(label.forces_for(PURPOSE) * direction))
+    yield "the forces to be the derivative of the energy", expected, _slope(partial(along, direction))
     if label.stress is not None:
-        numerical = [_slope(partial(strained_energy, k)) for k in range(6)]
-        yield (
-            "the stress to be the derivative of the energy",
-            label.stress,
-            np.array(numerical) / atoms.get_volume(),
-        )
+        found = np.array([_slope(partial(under_strain, k)) for k in range(6)]) / atoms.get_volume()
+        yield "the stress to be the derivative of the energy", label.stress, found
+
+
+def _per_atom(one: Label, other: Label) -> tuple[float, float]:
+    n = len(one.forces_for(PURPOSE))
+    return one.energy / n, other.energy / n
+
+
+def _forces(one: Label, other: Label) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return one.forces_for(PURPOSE), other.forces_for(PURPOSE)
 
 
 def _slope(energy: Callable[[float], float]) -> float:
     """First derivative by four points, with an error of fourth order."""
     near, far = energy(STEP) - energy(-STEP), energy(2 * STEP) - energy(-2 * STEP)
     return (8 * near - far) / (12 * STEP)
-
-
-def _turned(atoms: Atoms, turn: NDArray[np.float64]) -> Atoms:
-    turned = atoms.copy()
-    turned.set_cell(atoms.cell.array @ turn.T)
-    turned.positions = atoms.positions @ turn.T
-    return turned
-
-
-def _moved(atoms: Atoms, by: NDArray[np.float64]) -> Atoms:
-    return _displaced(atoms, np.broadcast_to(by, (len(atoms), 3)))
-
-
-def _displaced(atoms: Atoms, by: NDArray[np.float64]) -> Atoms:
-    displaced = atoms.copy()
-    displaced.positions += by
-    return displaced
-
-
-def _strained(atoms: Atoms, by: float, component: int) -> Atoms:
-    """With a strain in one of the directions of Voigt."""
-    voigt = np.eye(6)[component]
-    strain = np.array([[voigt[k] for k in row] for row in ((0, 5, 4), (5, 1, 3), (4, 3, 2))])
-    strain[~np.eye(3, dtype=bool)] /= 2
-    strained = atoms.copy()
-    strained.set_cell(atoms.cell.array @ (np.eye(3) + by * strain), scale_atoms=True)
-    return strained

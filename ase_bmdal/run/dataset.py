@@ -131,11 +131,16 @@ def errors_before_training(entries: Sequence[Entry]) -> tuple[float, float, floa
     known = [entry for entry in entries if entry.is_test]
     if not known:
         return None
-    forces = Deviation.between(
-        [entry.prediction["forces"] for entry in known], [entry.atoms.get_forces() for entry in known]
-    )
+    forces = force_deviation(known)
     energies = [
         (entry.prediction["energy"] - entry.atoms.get_potential_energy()) / len(entry.atoms)
         for entry in known
     ]
     return forces.mae, forces.rmse, Deviation.of(energies).mae
+
+
+def force_deviation(entries: Sequence[Entry]) -> Deviation:
+    """Force errors, eV/Å, of the predictions that some labels have; at least one label, each with a prediction."""
+    return Deviation.between(
+        [entry.prediction["forces"] for entry in entries], [entry.atoms.get_forces() for entry in entries]
+    )

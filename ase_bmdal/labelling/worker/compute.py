@@ -47,7 +47,7 @@ def label(loaded: Loaded, atoms: Atoms, with_stress: bool, folder: Path) -> Comp
             error.add_note("in the baseline; the reference was not asked")
             raise
     found = _computed(loaded.reference, atoms, with_stress, folder)
-    return ComputedLabel(found.energy, found.forces, found.stress, baseline=baseline)
+    return ComputedLabel(**vars(found), baseline=baseline)
 
 
 def _computed(make_calculator: Callable[[], Any], atoms: Atoms, with_stress: bool, folder: Path) -> Label:

@@ -148,10 +148,10 @@ def main(address: str) -> None:
     connection = socket.socket(socket.AF_UNIX)
     if comm.rank == 0:
         connection.connect(address)
-    compute = _load(comm, connection)
+    loaded = _load(comm, connection)
     while True:
         task = _next_task(comm, connection)
-        reply = _answer(comm, compute, *task)
+        reply = _answer(comm, loaded, *task)
         if comm.rank == 0:
             send(connection.fileno(), reply)
 

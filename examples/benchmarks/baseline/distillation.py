@@ -18,6 +18,7 @@ from gfn2 import gfn2
 
 from ase_bmdal import GMNNCalculator, OnTheFlyCalculator, distil
 from ase_bmdal_experiments.data import KCAL_PER_MOL, read_frames
+from ase_bmdal_experiments.loop import commit
 
 N_TEST = 1000
 LABELS = "md17"
@@ -62,6 +63,7 @@ def main() -> None:
         "teacher": errors(GMNNCalculator(run, baseline=gfn2), test),
         "student": errors(GMNNCalculator(found.potential, error_model=found.error_model), test),
         "seconds": seconds,
+        "commit": commit(),
     }
     print(json.dumps(result, indent=1))
     with (arguments.out / "distillation.jsonl").open("a") as file:
