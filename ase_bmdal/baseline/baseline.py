@@ -17,11 +17,12 @@ from ase_bmdal.structures.labels import Label
 from ase_bmdal.structures.structure_only import structure_only
 
 MakeCalculator: TypeAlias = Callable[[], Any]
+OneOrMore: TypeAlias = MakeCalculator | Sequence[MakeCalculator]
 SAME_ENERGY = 1e-3  # eV per atom: iterations that begin elsewhere end elsewhere
 SAME_FORCES = 1e-2  # eV/Å
 
 
-def as_one(baseline: MakeCalculator | Sequence[MakeCalculator]) -> MakeCalculator:
+def as_one(baseline: OneOrMore) -> MakeCalculator:
     """What makes a calculator; for several the sum of theirs.
 
     Raises
@@ -74,7 +75,7 @@ class Baseline:
         As `as_one`.
     """
 
-    def __init__(self, baseline: MakeCalculator | Sequence[MakeCalculator]) -> None:
+    def __init__(self, baseline: OneOrMore) -> None:
         self.make = as_one(baseline)
         self._calculator: Any = None
         self._threads: ThreadpoolController | None = None

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import Field
 
-from ase_bmdal.baseline.baseline import MakeCalculator
+from ase_bmdal.baseline.baseline import OneOrMore
 from ase_bmdal.calculator.exploration import Exploration, explore
 from ase_bmdal.calculator.gmnn import GMNNCalculator
 from ase_bmdal.common.deviation import Deviation
@@ -123,7 +123,7 @@ class Distilled:
 def distil(
     run: str | Path,
     *,
-    baseline: MakeCalculator | Sequence[MakeCalculator] | None = None,
+    baseline: OneOrMore | None = None,
     how: Distillation | None = None,
     seed: int = 0,
     on_progress: Progress = lambda text: None,

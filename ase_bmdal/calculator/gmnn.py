@@ -1,13 +1,12 @@
 """A trained potential as an ASE calculator."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from ase_bmdal.baseline.baseline import MakeCalculator
+from ase_bmdal.baseline.baseline import OneOrMore
 from ase_bmdal.calculator.results import PROPERTIES, changes_between, results_of
 from ase_bmdal.learner.loading import read_potential
 from ase_bmdal.potential.evaluator import SKIN, Evaluator, refuse_if_not_finite
@@ -53,18 +52,18 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
         self,
         model: str | Path | Potential | WithBaseline,
         *,
-        baseline: MakeCalculator | Sequence[MakeCalculator] | None = None,
+        baseline: OneOrMore | None = None,
         error_model: ErrorModel | None = None,
         skin: float = SKIN,
         dtype: Precision | None = None,
     ) -> None:
         super().__init__()
-        found = read_potential(model) if isinstance(model, str | Path) else None
-        whole: Potential | WithBaseline = found.potential if found else model  # type: ignore[assignment]
-        if not isinstance(whole, WithBaseline) or baseline is not None:
-            whole = with_baseline(network_of(whole), baseline)
+        saved = None
+        if isinstance(model, str | Path):
+            model, saved, _ = read_potential(model)
+        whole = with_baseline(model, baseline)
         self.model = whole.with_dtype(dtype) if dtype else whole
-        self.error_model = error_model or (found.error_model if found else None)
+        self.error_model = error_model or saved
         self._evaluator = Evaluator(skin)
 
     def calculate(

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from ase_bmdal.baseline.baseline import Baseline, MakeCalculator
+from ase_bmdal.baseline.baseline import Baseline, OneOrMore
 from ase_bmdal.calculator.distillation import Distilled, distil
 from ase_bmdal.calculator.results import PROPERTIES, UNBIASED, changes_between, results_of
 from ase_bmdal.common.settings import with_leaves
@@ -122,7 +122,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         forces_key: str | None = None,
         stress_key: str | None = None,
         model: str | Path | Potential | WithBaseline | None = None,
-        baseline: MakeCalculator | Sequence[MakeCalculator] | None = None,
+        baseline: OneOrMore | None = None,
         executor: Any = "local",
         on_event: Listener | None = None,
         settings: LearnerSettings | None = None,

@@ -1,10 +1,10 @@
 """Potentials on disk, each with its error model beside it in the same file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
-from ase_bmdal.baseline.baseline import MakeCalculator
+from ase_bmdal.baseline.baseline import OneOrMore
 from ase_bmdal.common.errors import ModelError
 from ase_bmdal.potential.files import read_model, save_model
 from ase_bmdal.potential.gmnn import Potential
@@ -74,10 +74,8 @@ def read_potential(path: str | Path) -> SavedPotential:
 @overload
 def load_model(path: str | Path, *, baseline: None = None) -> Potential: ...
 @overload
-def load_model(path: str | Path, *, baseline: MakeCalculator | Sequence[MakeCalculator]) -> WithBaseline: ...
-def load_model(
-    path: str | Path, *, baseline: MakeCalculator | Sequence[MakeCalculator] | None = None
-) -> Potential | WithBaseline:
+def load_model(path: str | Path, *, baseline: OneOrMore) -> WithBaseline: ...
+def load_model(path: str | Path, *, baseline: OneOrMore | None = None) -> Potential | WithBaseline:
     """Read a potential.
 
     Parameters

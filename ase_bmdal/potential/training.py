@@ -7,7 +7,7 @@ from typing import Any, overload
 
 from ase import Atoms
 
-from ase_bmdal.baseline.baseline import Baseline, MakeCalculator
+from ase_bmdal.baseline.baseline import Baseline, OneOrMore
 from ase_bmdal.common.randomness import stream
 from ase_bmdal.potential.dataset import Dataset
 from ase_bmdal.potential.fit import OnEpoch, fit
@@ -34,9 +34,7 @@ log = logging.getLogger(__name__)
 @overload
 def train(structures: Sequence[Atoms], *, baseline: None = None, **how: Any) -> Potential: ...
 @overload
-def train(
-    structures: Sequence[Atoms], *, baseline: MakeCalculator | Sequence[MakeCalculator], **how: Any
-) -> WithBaseline: ...
+def train(structures: Sequence[Atoms], *, baseline: OneOrMore, **how: Any) -> WithBaseline: ...
 def train(  # type: ignore[misc] # the first two leave out what does not matter for what is returned
     structures: Sequence[Atoms],
     *,
@@ -46,7 +44,7 @@ def train(  # type: ignore[misc] # the first two leave out what does not matter 
     seed: int = 0,
     model: Potential | WithBaseline | None = None,
     n_models: int | None = None,
-    baseline: MakeCalculator | Sequence[MakeCalculator] | None = None,
+    baseline: OneOrMore | None = None,
     energy_key: str | None = None,
     forces_key: str | None = None,
     stress_key: str | None = None,
@@ -145,17 +143,13 @@ def train(  # type: ignore[misc] # the first two leave out what does not matter 
 
 
 def _start(
-    model: Potential | WithBaseline | None, baseline: MakeCalculator | Sequence[MakeCalculator] | None
+    model: Potential | WithBaseline | None, baseline: OneOrMore | None
 ) -> tuple[Potential | None, Baseline | None]:
     """The network to go on from, and the baseline, which may be that of the model."""
     given = None if baseline is None else Baseline(baseline)
     if model is None:
         return None, given
-    whole = (
-        model
-        if isinstance(model, WithBaseline) and given is None
-        else with_baseline(network_of(model), given)
-    )
+    whole = with_baseline(model, given)
     return network_of(whole), whole.baseline if isinstance(whole, WithBaseline) else None
 
 

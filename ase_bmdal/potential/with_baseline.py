@@ -7,7 +7,7 @@ from pathlib import Path
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from ase_bmdal.baseline.baseline import Baseline, MakeCalculator, difference
+from ase_bmdal.baseline.baseline import Baseline, OneOrMore, difference
 from ase_bmdal.common.errors import ModelError
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.settings import Precision
@@ -77,9 +77,16 @@ class WithBaseline:
 
 
 def with_baseline(
-    network: Potential, baseline: MakeCalculator | Sequence[MakeCalculator] | Baseline | None
+    model: Potential | WithBaseline, baseline: OneOrMore | Baseline | None
 ) -> Potential | WithBaseline:
-    """A network as a potential: with the baseline it was trained on the difference to, if there is one.
+    """A potential with the baseline it was trained on the difference to, if there is one.
+
+    Parameters
+    ----------
+    model
+        A network, or one with its baseline.
+    baseline
+        That of a network; None for none, or that of the model.
 
     Raises
     ------
@@ -88,6 +95,9 @@ def with_baseline(
     BaselineError
         If the baseline gives no result for the structure it is known by.
     """
+    if isinstance(model, WithBaseline) and baseline is None:
+        return model
+    network = network_of(model)
     known = network.baseline
     if known is None and baseline is None:
         return network
