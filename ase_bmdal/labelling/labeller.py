@@ -1,33 +1,27 @@
 """Send structures to the reference, hand back labels as they come."""
 
 import contextlib
-import logging
 import sys
-import tempfile
 import uuid
-from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 from ase import Atoms
 
 from ase_bmdal.common.errors import LabellingError, SimulationStopped
 from ase_bmdal.labelling.backends import ExecutorChoice, resolve
-from ase_bmdal.labelling.failure import Failure
-from ase_bmdal.labelling.lease import HeldLease, Lease
-from ase_bmdal.labelling.outcome import NotFinished, Outcome, Unseen
-from ase_bmdal.labelling.queue import TaskQueue
+from ase_bmdal.labelling.in_flight import InFlight
+from ase_bmdal.labelling.lease import Lease
+from ase_bmdal.labelling.outcome import Outcome
 from ase_bmdal.labelling.reference import capture
 from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.labelling.task import LabelTask
 from ase_bmdal.labelling.worker.processes import end_processes
 from ase_bmdal.structures.structure_only import structure_only
 
-log = logging.getLogger(__name__)
-
-RUNNING = "running"
 TICK = 0.2  # seconds between two looks whether to stop
 
 
@@ -71,7 +65,7 @@ class Labeller:
         self.scratch = Path(scratch).absolute()
         self._reference = capture(reference, baseline)
         self._name = uuid.uuid4().hex
-        self._batches: set[HeldLease] = set()
+        self._flights: WeakSet[InFlight] = WeakSet()
         self._closed, self._stop_reason = False, ""
         self._backend = resolve(executor, n_workers, self.settings)
 
@@ -122,45 +116,32 @@ class Labeller:
             After `stop`.
         """
         self._require_open()
-        held = self._open_batch()
-        queue = TaskQueue(self._backend.executor)
-        try:
-            yield from self._waves(structures, held.lease, queue)
-        finally:
-            self._close_batch(held)  # first: workers must know even where the executor cannot cancel
-            queue.cancel()
-
-    def _waves(
-        self, structures: Sequence[Atoms], lease: Lease, queue: TaskQueue
-    ) -> Generator[dict[int, Outcome], None, None]:
-        waiting, losses = deque(range(len(structures))), Losses()
-        # What is computed in this very process is done when submit returns, so one at a time.
-        at_once = len(structures) if self._backend.isolated else 1
-        while waiting or queue:
-            for index in [waiting.popleft() for _ in range(min(at_once, len(waiting)))]:
-                task = self._task(index, structures[index], lease)
-                try:
-                    queue.submit(index, task)
-                except Exception as error:  # whatever engines raise
-                    losses.trouble.append(f"the executor takes no structures: {Failure.of(error)}")
-                    waiting.clear()
-                    break
-            outcomes, lost = queue.poll(TICK)
-            if outcomes:
-                yield outcomes
+        with contextlib.closing(self.in_flight()) as flight:
+            flight.submit(dict(enumerate(structures)))
+            while flight:
+                if outcomes := flight.poll(TICK):
+                    yield outcomes
             self._require_open()
-            waiting.extend(losses.again(lost))
-        if losses.trouble:
-            raise LabellingError(
-                f"some of {len(structures)} structures have no label and stay pending: {losses.trouble[0]}"
-            )
+            flight.check()
 
-    def _task(self, index: int, atoms: Atoms, lease: Lease) -> LabelTask:
+    def in_flight(self, on_arrival: Callable[[], None] = lambda: None) -> InFlight:
+        """Structures to be handed in and taken out one by one; ends with the labeller.
+
+        Parameters
+        ----------
+        on_arrival
+            Called, in any thread, when there is something to take out.
+        """
+        flight = InFlight(self._backend, self._task, self.scratch, self._require_open, on_arrival)
+        self._flights.add(flight)
+        return flight
+
+    def _task(self, atoms: Atoms, scratch: Path, lease: Lease) -> LabelTask:
         return LabelTask(
             reference=self._reference,
             atoms=structure_only(atoms),
             settings=self.settings,
-            scratch=lease.path.with_name(f"structure-{index:05d}"),
+            scratch=scratch,
             lease=lease,
             owner=self._name,
             isolated=self._backend.isolated,
@@ -171,22 +152,6 @@ class Labeller:
             raise LabellingError("the labeller is closed; structures without a label stay pending")
         if self._stop_reason:
             raise SimulationStopped(self._stop_reason)
-
-    def _open_batch(self) -> HeldLease:
-        try:
-            self.scratch.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=self.scratch, prefix="batch-"))
-            held = HeldLease(Lease(path=folder / RUNNING))
-        except OSError as error:
-            raise LabellingError(f"cannot make scratch folders in {self.scratch}: {error}") from error
-        self._batches.add(held)
-        return held
-
-    def _close_batch(self, held: HeldLease) -> None:
-        held.release()
-        self._batches.discard(held)
-        with contextlib.suppress(OSError):  # kept if a failed calculation left something
-            held.lease.path.parent.rmdir()
 
     def stop(self, reason: str) -> None:
         """Have `collect` hand out what is there and end, in this thread or any; may be called from a signal handler.
@@ -201,8 +166,8 @@ class Labeller:
     def close(self) -> None:
         """End all calculations and the processes they run in; an executor of the user's is left alone."""
         self._closed = True
-        for held in tuple(self._batches):
-            self._close_batch(held)
+        for flight in tuple(self._flights):
+            flight.close()
         end_processes(self._name)
         if self._backend.owned:
             self._backend.executor.shutdown(wait=True, cancel_futures=True)
@@ -215,37 +180,6 @@ class Labeller:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class Losses:
-    """Structures of a batch that an executor lost, each of which is tried once more."""
-
-    def __init__(self) -> None:
-        self.trouble: list[str] = []
-        self._tried: set[int] = set()
-
-    def again(self, lost: Mapping[int, NotFinished]) -> list[int]:
-        """Which of them to try again.
-
-        Raises
-        ------
-        LabellingError
-            If a worker does not see the folder of the batch.
-        """
-        for index, reason in lost.items():
-            if isinstance(reason, Unseen):
-                host, folder, why = reason.args
-                raise LabellingError(
-                    f"the label worker on {host} does not see {folder}: {why}. All workers need the run folder "
-                    "under the same path: put it on a file system that they share"
-                )
-            if index in self._tried:
-                self.trouble.append(f"structure {index} was lost twice: {reason}")
-        again = [index for index in lost if index not in self._tried]
-        if again:
-            log.warning("lost %d structures, which are tried once more: %s", len(again), lost[again[0]])
-        self._tried.update(again)
-        return again
 
 
 def _refuse_second_driver() -> None:

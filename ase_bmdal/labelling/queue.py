@@ -2,6 +2,7 @@
 
 import contextlib
 import queue
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future
 from typing import Any
 
@@ -19,16 +20,23 @@ class TaskQueue:
     ----------
     executor
         Where the tasks are worked on.
+    on_arrival
+        Called, in any thread, when a task has come back.
     """
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, executor: Executor, on_arrival: Callable[[], None] = lambda: None) -> None:
+        self._executor, self._on_arrival = executor, on_arrival
         self._futures: dict[int, Future[Any]] = {}
         self._done: queue.SimpleQueue[tuple[int, Future[Any]]] = queue.SimpleQueue()
 
     def __len__(self) -> int:
         """Number of tasks that `poll` has not handed out."""
         return len(self._futures)
+
+    @property
+    def numbers(self) -> set[int]:
+        """Of the tasks that `poll` has not handed out."""
+        return set(self._futures)
 
     def submit(self, index: int, task: LabelTask) -> None:
         """Hand a task to the executor.
@@ -47,7 +55,11 @@ class TaskQueue:
         """
         future = self._executor.submit(label_structure, task)
         self._futures[index] = future
-        future.add_done_callback(lambda done: self._done.put((index, done)))
+        future.add_done_callback(lambda done: self._arrive(index, done))
+
+    def _arrive(self, index: int, future: Future[Any]) -> None:
+        self._done.put((index, future))
+        self._on_arrival()
 
     def poll(self, timeout: float = 0.0) -> tuple[dict[int, Outcome], dict[int, NotFinished]]:
         """What has come in since the last time.
@@ -65,7 +77,8 @@ class TaskQueue:
         outcomes: dict[int, Outcome] = {}
         lost: dict[int, NotFinished] = {}
         for index, future in sorted(self._arrived(timeout).items()):
-            del self._futures[index]
+            if self._futures.pop(index, None) is not future:
+                continue  # of a task that was cancelled
             try:
                 outcomes[index] = _outcome(future)
             except NotFinished as reason:
@@ -75,7 +88,7 @@ class TaskQueue:
     def _arrived(self, timeout: float) -> dict[int, Future[Any]]:
         arrived: dict[int, Future[Any]] = {}
         with contextlib.suppress(queue.Empty):
-            arrived.update([self._done.get(timeout=timeout)])
+            arrived.update([self._done.get(timeout > 0, timeout)])
             while True:
                 arrived.update([self._done.get_nowait()])
         return arrived

@@ -32,6 +32,9 @@ class LabellingSettings:
     launcher
         What starts the reference as a program of several ranks, such as ``"mpiexec -n {cores}"``; it stays alive
         between labels. A reference with a parameter ``comm`` gets the communicator of its ranks. None for no ranks.
+    quorum
+        Part of a round that suffices to go on: failures are then replaced at once, and what comes later joins the next.
+        None is all of it in the blocking loop, nine tenths in the background.
     environment
         Environment variables of a calculation by name: a text sets one; None hands down what the label worker has,
         where it would be dropped, as those of SLURM and of an outer MPI are. A ``*`` at the end of a name stands for
@@ -45,6 +48,7 @@ class LabellingSettings:
     cores: Annotated[int, Field(ge=1)] | None = None
     threads: Annotated[int, Field(ge=1)] | None = None
     launcher: Annotated[str, Field(min_length=1)] | None = None
+    quorum: Annotated[float, Field(gt=0, le=1)] | None = None
     environment: dict[str, str | None] = Field(default_factory=dict)
 
     def __post_init__(self) -> None:

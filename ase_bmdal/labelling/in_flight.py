@@ -1,0 +1,202 @@
+"""Structures that are being labelled: handed in at any time, taken out as they finish."""
+
+import contextlib
+import logging
+import tempfile
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ase import Atoms
+
+from ase_bmdal.common.errors import LabellingError
+from ase_bmdal.labelling.backends.base import Backend
+from ase_bmdal.labelling.failure import Failure
+from ase_bmdal.labelling.lease import HeldLease, Lease
+from ase_bmdal.labelling.outcome import NotFinished, Outcome, Unseen
+from ase_bmdal.labelling.queue import TaskQueue
+from ase_bmdal.labelling.task import LabelTask
+
+log = logging.getLogger(__name__)
+
+RUNNING = "running"
+
+
+class InFlight:
+    """Structures that are being labelled, by number; `Labeller.in_flight` makes it.
+
+    Workers know by a lease that they are wanted, which is held while there are any.
+
+    Parameters
+    ----------
+    backend
+        Where they are labelled.
+    make_task
+        Makes the task of a structure from it, its scratch folder and the lease.
+    scratch
+        Folder that all workers see.
+    refuse
+        Raises if the labeller was closed or stopped.
+    on_arrival
+        Called, in any thread, when there is something to take out.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        make_task: Callable[[Atoms, Path, Lease], LabelTask],
+        scratch: Path,
+        refuse: Callable[[], None],
+        on_arrival: Callable[[], None],
+    ) -> None:
+        self._backend, self._make_task, self._scratch, self._refuse = backend, make_task, scratch, refuse
+        self._queue = TaskQueue(backend.executor, on_arrival)
+        self._structures: dict[int, Atoms] = {}
+        self._waiting: deque[int] = deque()
+        self._losses = Losses()
+        self._held: HeldLease | None = None
+        self._given = 0
+
+    def __len__(self) -> int:
+        """Number of structures that were not taken out."""
+        return len(self._structures)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._structures
+
+    def submit(self, structures: Mapping[int, Atoms]) -> None:
+        """Hand in structures, by numbers that none has that is in flight.
+
+        Raises
+        ------
+        LabellingError
+            If the scratch folder cannot be made.
+        """
+        if structures and self._held is None:
+            self._held = self._hold()
+        self._structures.update(structures)
+        self._waiting.extend(structures)
+        self._given += len(structures)
+        if self._backend.isolated:  # what is computed in this very process is done in `poll`
+            self._hand_over(len(self._waiting))
+
+    def poll(self, timeout: float = 0.0) -> dict[int, Outcome]:
+        """Take out what has finished.
+
+        Parameters
+        ----------
+        timeout
+            Longest time to wait for the first, seconds.
+
+        Raises
+        ------
+        LabellingError
+            If a worker does not see the scratch folder; if the labeller was closed and there is nothing left.
+        SimulationStopped
+            If it was stopped and there is nothing left.
+        """
+        arrived = self.drain()
+        if arrived:
+            return arrived
+        self._refuse()
+        self._hand_over(len(self._waiting) if self._backend.isolated else min(1, len(self._waiting)))
+        arrived = self._take(timeout)
+        if not arrived:
+            self._refuse()
+        return arrived
+
+    def drain(self) -> dict[int, Outcome]:
+        """Take out what has finished, whether or not more is to come."""
+        return self._take(0.0)
+
+    def check(self) -> None:
+        """Refuse to go on if structures were lost for good.
+
+        Raises
+        ------
+        LabellingError
+            If the executor takes no structures, or has lost the same one twice.
+        """
+        if self._losses.trouble:
+            trouble, self._losses.trouble = self._losses.trouble[0], []
+            raise LabellingError(
+                f"some of {self._given} structures have no label and stay pending: {trouble}"
+            )
+
+    def close(self) -> None:
+        """End what is not finished, and forget it; it may be used again."""
+        self._let_go()  # first: workers must know even where the executor cannot cancel
+        self._queue.cancel()
+        self._structures.clear()
+        self._waiting.clear()
+
+    def _hand_over(self, n: int) -> None:
+        for number in [self._waiting.popleft() for _ in range(n)]:
+            if number not in self._structures or self._held is None:
+                continue
+            folder = self._held.lease.path.with_name(f"structure-{number:05d}")
+            task = self._make_task(self._structures[number], folder, self._held.lease)
+            try:
+                self._queue.submit(number, task)
+            except Exception as error:  # whatever engines raise
+                self._losses.trouble.append(f"the executor takes no structures: {Failure.of(error)}")
+                self._forget(set(self._structures) - self._queue.numbers)
+
+    def _take(self, timeout: float) -> dict[int, Outcome]:
+        outcomes, lost = self._queue.poll(timeout)
+        again = self._losses.again(lost)
+        self._waiting.extend(again)
+        self._forget(outcomes.keys() | (lost.keys() - set(again)))
+        return outcomes
+
+    def _forget(self, numbers: set[int]) -> None:
+        for number in numbers:
+            self._structures.pop(number, None)
+        if not self._structures:
+            self._let_go()
+
+    def _hold(self) -> HeldLease:
+        try:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=self._scratch, prefix="batch-"))
+            return HeldLease(Lease(path=folder / RUNNING))
+        except OSError as error:
+            raise LabellingError(f"cannot make scratch folders in {self._scratch}: {error}") from error
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            held.release()
+            with contextlib.suppress(OSError):  # kept if a failed calculation left something
+                held.lease.path.parent.rmdir()
+
+
+class Losses:
+    """Structures that an executor lost, each of which is tried once more."""
+
+    def __init__(self) -> None:
+        self.trouble: list[str] = []
+        self._tried: set[int] = set()
+
+    def again(self, lost: Mapping[int, NotFinished]) -> list[int]:
+        """Which of them to try again.
+
+        Raises
+        ------
+        LabellingError
+            If a worker does not see the folder of the batch.
+        """
+        for index, reason in lost.items():
+            if isinstance(reason, Unseen):
+                host, folder, why = reason.args
+                raise LabellingError(
+                    f"the label worker on {host} does not see {folder}: {why}. All workers need the run folder "
+                    "under the same path: put it on a file system that they share"
+                )
+            if index in self._tried:
+                self.trouble.append(f"structure {index} was lost twice: {reason}")
+        again = [index for index in lost if index not in self._tried]
+        if again:
+            log.warning("lost %d structures, which are tried once more: %s", len(again), lost[again[0]])
+        self._tried.update(again)
+        return again
