@@ -55,16 +55,14 @@ class Batch:
     def next(self) -> list[int]:
         """Indices of the frames to label next: the batch to begin with, later the next best for what failed.
 
-        Until as many again as are wanted have been tried, or `SPARE` and one more without a single label.
+        Until as many again as are wanted have been tried, or `SPARE` and one more have failed without a single label.
         """
-        missing = self._wanted - len(self._labelled)
-        n = min(missing, self._limit - len(self._tried))
-        if n <= 0 or (len(self._tried) > SPARE and not self._labelled):
+        known = [*self._labelled, *self._waiting.values()]
+        n = min(self._wanted - len(known), self._limit - len(self._tried))
+        if n <= 0 or (len(self._tried) - len(known) > SPARE and not self._labelled):
             return []
         first = [] if self._tried else list(range(min(n, self._n_required)))
-        others = self._ranking.best(
-            n - len(first), tried=self._tried + first, labelled=self._labelled + first
-        )
+        others = self._ranking.best(n - len(first), tried=self._tried + first, labelled=known + first)
         self._tried += [*first, *others]
         return [*first, *others]
 
@@ -77,6 +75,10 @@ class Batch:
         index = self._waiting.pop(id, None)
         if is_done and index is not None:
             self._labelled.append(index)
+
+    def holds(self, id: int) -> bool:
+        """Whether the outcome of an entry is missing."""
+        return id in self._waiting
 
     @property
     def is_waiting(self) -> bool:

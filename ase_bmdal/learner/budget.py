@@ -1,7 +1,11 @@
 """When learning ends."""
 
+from collections.abc import Sequence
+from itertools import islice
+
 from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.run.dataset import Dataset, errors_before_training
+from ase_bmdal.run.store import Entry
 from ase_bmdal.uncertainty.calibrate import largest_bound
 
 
@@ -24,7 +28,9 @@ def converged(settings: LearnerSettings, dataset: Dataset) -> str | None:
     rounds, wanted = dataset.n_rounds, settings.convergence
     if rounds < wanted.rounds:
         return None
-    recent = [dataset.of_round(number) for number in range(rounds - wanted.rounds + 1, rounds + 1)]
+    recent = _last_rounds(dataset, wanted.rounds)
+    if len(recent) < wanted.rounds:
+        return None
     tolerance = settings.uncertainty.force_tolerance if settings.uncertainty.enabled else None
     bounds = [largest_bound(entries) for entries in recent]
     if tolerance and all(bound and bound < tolerance for bound in bounds):
@@ -33,3 +39,13 @@ def converged(settings: LearnerSettings, dataset: Dataset) -> str | None:
     if all(error and error[0] < wanted.force_mae for error in errors):
         return f"the force error before training was below {wanted.force_mae} eV/Å for {wanted.rounds} rounds"
     return None
+
+
+def _last_rounds(dataset: Dataset, n: int) -> list[Sequence[Entry]]:
+    """Entries of the last rounds of which nothing is missing."""
+    rounds = (dataset.of_round(number) for number in range(dataset.n_rounds, 0, -1))
+    return list(islice((entries for entries in rounds if all(map(_is_known, entries))), n))
+
+
+def _is_known(entry: Entry) -> bool:
+    return entry.status != "pending"

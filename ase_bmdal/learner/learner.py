@@ -1,26 +1,29 @@
 """The learner: asked for structures to label, told what they came to. Knows no simulation, process or clock."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ase import Atoms
 
-from ase_bmdal.acquisition.ranking import rank
+from ase_bmdal.acquisition.ranking import Ranking, rank
 from ase_bmdal.common.errors import BatchFailedError, LabellingError
+from ase_bmdal.common.randomness import stream
 from ase_bmdal.common.settings import plain
 from ase_bmdal.labelling.outcome import Outcome
 from ase_bmdal.labelling.worker.checks import refusal_before
 from ase_bmdal.learner.batch import Batch
 from ase_bmdal.learner.budget import converged, labels_left, spent
+from ase_bmdal.learner.known_features import KnownFeatures
 from ase_bmdal.learner.phase import Phase, phase
 from ase_bmdal.learner.pool import Frame, Pool
 from ase_bmdal.learner.settings import LearnerSettings
-from ase_bmdal.learner.training import PotentialHistory, Train, Trained
+from ase_bmdal.learner.training import PotentialHistory, Train, Trained, TrainingJob, TrainingResult
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.training import train
 from ase_bmdal.run.dataset import Dataset, errors_before_training
@@ -131,7 +134,10 @@ class Learner:
         if potential is not None:
             self._potentials.begin(potential, error_model)
         self._potentials.find(self.dataset.done)
-        self._batch: Batch | None = None
+        self._batch: Batch | None = None  # the newest
+        self._waiting: list[Batch] = []
+        self._rng = stream(settings.seed, "pool")
+        self._features = KnownFeatures(settings.acquisition.kernel, settings.seed)
         self._why_closed = ""
         self.reason_to_finish: str | None = None
         self._see_if_it_ends()
@@ -173,15 +179,30 @@ class Learner:
 
     @property
     def phase(self) -> Phase:
-        """What is to be done next."""
-        left = labels_left(self.settings, self.dataset)
+        """What is to be done next, if nobody is at it."""
+        return self.phase_besides(())
+
+    def phase_besides(self, in_flight: Container[int]) -> Phase:
+        """What is to be done next, besides what somebody works on already."""
         return phase(
-            n_pending=len(self.dataset.pending[:left]),
+            n_pending=len(self.pending(in_flight)),
             n_done=len(self.dataset.done),
             has_potential=self.current is not None,
             is_trained=self._potentials.is_trained_on(self.dataset.done_ids, final=not self.is_learning),
             has_ended=not self.is_learning,
         )
+
+    @property
+    def n_new(self) -> int:
+        """Labels that the potential does not know."""
+        return len(self.dataset.done) - self._potentials.n_known
+
+    def is_enough(self, round: int, quorum: float) -> bool:
+        """Whether so large a part of the calculations of a round have ended, those that were replaced not counted."""
+        entries = self.dataset.of_round(round)
+        n_pending = sum(entry.status == "pending" for entry in entries)
+        n_failed = sum(entry.status == "failed" for entry in entries)
+        return n_pending <= (1 - quorum) * (len(entries) - n_failed) + 1e-9
 
     @property
     def pool_is_full(self) -> bool:
@@ -198,10 +219,23 @@ class Learner:
         if self.is_learning:
             self._pool.offer(frame, self.n_rounds)
 
-    def pending(self) -> list[Task]:
-        """What was asked for and not told yet; as much of it as the budget allows."""
+    def offer_again(self, frame: Frame) -> None:
+        """Take a frame into a pool that is full already, in the place of another."""
+        if self.is_learning and not self._pool.offer(frame, self.n_rounds):
+            self._pool.replace(frame, self._rng)
+
+    def pending(self, in_flight: Container[int] = ()) -> list[Task]:
+        """What was asked for and not told yet, and nobody works on; as much of it as the budget allows."""
         left = labels_left(self.settings, self.dataset)
-        return [Task(entry.id, entry.atoms) for entry in self.dataset.pending[:left]]
+        entries = self.dataset.pending[:left]
+        return [Task(entry.id, entry.atoms) for entry in entries if entry.id not in in_flight]
+
+    @property
+    def labels_to_ask_for(self) -> int:
+        """How many of a batch the budget allows besides those that are pending."""
+        left = labels_left(self.settings, self.dataset)
+        batch_size = self.settings.batch_size
+        return batch_size if left is None else max(0, min(batch_size, left - len(self.dataset.pending)))
 
     def unknown_elements(self, atoms: Atoms) -> tuple[int, ...]:
         """Atomic numbers in a structure that the potential does not know."""
@@ -261,7 +295,8 @@ class Learner:
     def ask(self, request: Request) -> list[Task]:
         """Choose a batch from the required frames and the pool, and write it as pending in one commit.
 
-        The pool is empty afterwards, also after an error: what ended in one would end in it again.
+        What is pending already counts as known. The pool is empty afterwards, also after an error: what ended in one
+        would end in it again.
 
         Returns
         -------
@@ -292,19 +327,11 @@ class Learner:
                 f"{refusal_before(given[0].atoms, self.settings.labelling)}"
             )
         number = max(1, self.dataset.next_round)
-        left = labels_left(self.settings, self.dataset)
         self._batch = Batch(
             frames,
             len(required),
-            rank(
-                self.settings.acquisition,
-                self.potential,
-                [frame.atoms for frame in frames],
-                [entry.atoms for entry in self.dataset.done],
-                seed=self.settings.seed,
-                draw=number,
-            ),
-            self.settings.batch_size if left is None else min(self.settings.batch_size, left),
+            self._rank([frame.atoms for frame in frames], number),
+            self.labels_to_ask_for,
             round=number,
             cause=request.cause,
             reason=request.reason,
@@ -313,18 +340,20 @@ class Learner:
         )
         return self._next_tasks(self._batch)
 
-    def tell(self, outcomes: Mapping[int, Outcome]) -> list[Task]:
+    def tell(self, outcomes: Mapping[int, Outcome], *, at_once: bool = False) -> list[Task]:
         """Write what tasks came to, in one commit.
 
         Parameters
         ----------
         outcomes
             By number of the task.
+        at_once
+            Whether a failure is replaced as soon as it is known, and not once all of its batch is known.
 
         Returns
         -------
         list of Task
-            The next best, once all of the batch is known, in place of what failed.
+            The next best in place of what failed.
 
         Raises
         ------
@@ -333,11 +362,14 @@ class Learner:
         """
         self.dataset.finish(outcomes)
         self._see_if_it_ends()
-        if self._batch is None:
-            return []
-        for id in outcomes:
-            self._batch.told(id, is_done=self.dataset.status(id) == "done")
-        return [] if self._batch.is_waiting else self._next_tasks(self._batch)
+        following = []
+        for batch in [each for each in self._waiting if any(map(each.holds, outcomes))]:
+            for id in outcomes:
+                batch.told(id, is_done=self.dataset.status(id) == "done")
+            if at_once or not batch.is_waiting:
+                following += self._next_tasks(batch)
+        self._waiting = [batch for batch in self._waiting if batch.is_waiting]
+        return following
 
     def refuse_if_all_failed(self, in_a_row: int = 1) -> None:
         """Stop if the last round brought failures and not one label.
@@ -359,12 +391,17 @@ class Learner:
         newest_first = (entry.status for entry in reversed(self.dataset.entries) if entry.status != "pending")
         if sum(1 for _ in takewhile(lambda status: status == "failed", newest_first)) < in_a_row:
             return
-        reasons = dict.fromkeys(f"{entry.error_class}: {entry.error_text}" for entry in entries)
-        places = next((f"; see {entry.scratch}" for entry in entries if entry.scratch), "")
-        raise BatchFailedError(
-            f"all {len(entries)} reference calculations of round {number} failed{places}:\n"
-            + "\n".join(reasons)
-        )
+        raise _all_failed(entries, f"of round {number}")
+
+    def refuse_failures(self, ids: Sequence[int]) -> None:
+        """Stop because calculations failed one after the other, in whichever rounds.
+
+        Raises
+        ------
+        BatchFailedError
+            With the reasons, each once.
+        """
+        raise _all_failed(self.dataset.some(ids), "in a row")
 
     def train(self, seconds: Callable[[], Mapping[str, float]] = dict) -> Round:
         """Train on all labels, note the round in the journal, and keep the potential.
@@ -386,6 +423,21 @@ class Learner:
         StoreError, RunFolderError
             If it cannot be written.
         """
+        return self.take(self._potentials.carry_out(self.training_job()), seconds())
+
+    def training_job(self) -> TrainingJob:
+        """What a training is to do: all labels there are, from the present potential on or anew.
+
+        Before there is a potential, some labels are predicted by one that is trained on the others, which takes as
+        long as a training.
+
+        Raises
+        ------
+        TrainingError
+            If the loss is not a number, or the labels cannot be learned from.
+        StoreError
+            If it cannot be written.
+        """
         number, done = self.dataset.next_round - 1, self.dataset.done
         self._name_outliers(number)
         if self.settings.uncertainty.enabled and self.current is None:
@@ -395,17 +447,40 @@ class Learner:
                 self._folder.note(compared)
                 self._report(compared)
             self.dataset.record_predictions(held_out)
-            done = self.dataset.done
         frames = [frame.atoms for frame in self._batch.frames] if self._batch else []
-        found = self._potentials.train(done, number, final=not self.is_learning, frames=frames)
-        report = replace(self._summary(seconds()), **found._asdict())
+        return self._potentials.job(
+            list(self.dataset.done), number, final=not self.is_learning, frames=frames
+        )
+
+    def take(self, result: TrainingResult, seconds: Mapping[str, float] = MappingProxyType({})) -> Round:
+        """Note what a training gave in the journal, keep its potential, and use it from here on.
+
+        Parameters
+        ----------
+        result
+            What `training_job` came to, in this process or another.
+        seconds
+            Time taken by ``select``, ``label`` and ``train``, for the journal.
+
+        Returns
+        -------
+        Round
+            What is noted.
+
+        Raises
+        ------
+        StoreError, RunFolderError
+            If it cannot be written.
+        """
+        report = replace(self._summary(result.number, seconds), **result.training._asdict())
+        self._potentials.take(result)
         self._folder.note(report)  # first: a kill in between repeats the training, and nothing is missing
-        self._potentials.keep(number)
+        self._potentials.keep(result.number)
         return report
 
     def skip_training(self, seconds: Mapping[str, float] = MappingProxyType({})) -> Round:
         """Note a round in the journal that brought no label."""
-        report = self._summary(seconds)
+        report = self._summary(self.dataset.next_round - 1, seconds)
         self._folder.note(report)
         return report
 
@@ -423,9 +498,8 @@ class Learner:
         """
         return self._folder.write_frames("last_trusted.traj", frames)
 
-    def _summary(self, seconds: Mapping[str, float]) -> Round:
-        """The last round, in numbers."""
-        number = self.dataset.next_round - 1
+    def _summary(self, number: int, seconds: Mapping[str, float]) -> Round:
+        """A round, in numbers."""
         entries = self.dataset.of_round(number)
         force_mae, force_rmse, energy_mae = errors_before_training(entries) or (None, None, None)
         batch = self._batch if self._batch and self._batch.round == number else None
@@ -504,7 +578,24 @@ class Learner:
             predictions=predictions(self.current.potential, self.current.error_model, structures),
         )
         batch.wait_for([entry.id for entry in entries], picks)
+        if batch not in self._waiting:
+            self._waiting.append(batch)
         return [Task(entry.id, entry.atoms) for entry in entries]
+
+    def _rank(self, pool: Sequence[Atoms], number: int) -> Ranking:
+        current = self.current
+        if current is None:
+            raise RuntimeError("expected a potential before a round: prepare it first")
+        known = sorted([*self.dataset.done, *self.dataset.pending], key=attrgetter("id"))
+        return rank(
+            self.settings.acquisition,
+            current.potential,
+            pool,
+            [entry.atoms for entry in known],
+            seed=self.settings.seed,
+            draw=number,
+            features=lambda _: self._features.of(known, current.potential, current.generation),
+        )
 
     def _sensible(self, frames: Sequence[Frame]) -> list[Frame]:
         refusals = [refusal_before(frame.atoms, self.settings.labelling) for frame in frames]
@@ -536,6 +627,14 @@ def refuse_other_committee(settings: LearnerSettings, potential: Potential | Non
             f"model: expected one of {wanted} network{'s' * (wanted > 1)} for the selection "
             f"{settings.acquisition}, got one of {len(potential.members)}"
         )
+
+
+def _all_failed(entries: Sequence[Entry], which: str) -> BatchFailedError:
+    reasons = dict.fromkeys(f"{entry.error_class}: {entry.error_text}" for entry in entries)
+    places = next((f"; see {entry.scratch}" for entry in entries if entry.scratch), "")
+    return BatchFailedError(
+        f"all {len(entries)} reference calculations {which} failed{places}:\n" + "\n".join(reasons)
+    )
 
 
 def _source(entries: Sequence[Entry]) -> str:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 from ase import Atoms
 
 
@@ -44,6 +45,7 @@ class Pool:
             raise ValueError(f"expected sizes of at least 1, got {size} and {first}")
         self._size, self._first = size, first
         self.frames: list[Frame] = []
+        self._seen = 0
 
     def capacity(self, n_rounds: int) -> int:
         """Number of frames that makes it full after so many rounds, whichever process did them."""
@@ -58,10 +60,18 @@ class Pool:
         if self.is_full(n_rounds):
             return False
         self.frames.append(frame)
+        self._seen += 1
         return True
+
+    def replace(self, frame: Frame, rng: np.random.Generator) -> None:
+        """Take a frame that comes after the pool was full, so that all there were have the same chance to be in it."""
+        self._seen += 1
+        place = int(rng.integers(self._seen))
+        if place < len(self.frames):
+            self.frames[place] = frame
 
     def empty(self) -> list[Frame]:
         """Hand out all frames and forget them."""
         frames = self.frames
-        self.frames = []
+        self.frames, self._seen = [], 0
         return frames

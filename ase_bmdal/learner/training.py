@@ -55,6 +55,59 @@ class Training(NamedTuple):
     objection: str
 
 
+class TrainingJob(NamedTuple):
+    """What a training is to do; all that it depends on, besides the settings of the run.
+
+    Attributes
+    ----------
+    number
+        Round.
+    entries
+        Labels, at least one.
+    final
+        Train from scratch; otherwise only if that is due.
+    frames
+        Of the simulation, to look for absurd forces beside the labels.
+    before
+        Potential to go on from, and not to be worse than; None for none.
+    label_ids
+        Labels that it knows, by number.
+    n_scratch
+        Labels of the last training from scratch.
+    """
+
+    number: int
+    entries: Sequence[Entry]
+    final: bool
+    frames: Sequence[Atoms]
+    before: Potential | None
+    label_ids: Sequence[int]
+    n_scratch: int
+
+
+class TrainingResult(NamedTuple):
+    """What a training gave.
+
+    Attributes
+    ----------
+    number
+        Round.
+    potential, error_model, tolerance
+        As in `Trained`.
+    training
+        How it came about.
+    notes
+        Of the model file.
+    """
+
+    number: int
+    potential: Potential
+    error_model: ErrorModel | None
+    tolerance: float | None
+    training: Training
+    notes: dict[str, Any]
+
+
 class PotentialHistory:
     """The current potential and how it came about.
 
@@ -85,7 +138,7 @@ class PotentialHistory:
 
     def begin(self, potential: Potential, error_model: ErrorModel | None) -> None:
         """Begin with a potential that was trained elsewhere."""
-        self._replace(potential, error_model, ())
+        self._replace(potential, error_model, self._tolerance(error_model, ()))
 
     def find(self, entries: Sequence[Entry]) -> None:
         """Take the newest potential of the folder, unless the settings ask for another kind.
@@ -104,7 +157,7 @@ class PotentialHistory:
             log.info("the settings of the potential in %s have changed: it is trained anew", path)
             return
         self._notes = notes
-        self._replace(potential, error_model, entries)
+        self._replace(potential, error_model, self._tolerance(error_model, entries))
         if entries and not self._is_calibrated:
             self.calibrate(entries)
 
@@ -113,53 +166,83 @@ class PotentialHistory:
         known = self._notes.get("label_ids") == ids
         return known and (not final or self._notes["final"] is True)
 
+    @property
+    def n_known(self) -> int:
+        """Labels that the current potential knows."""
+        return len(self._notes.get("label_ids", ()))
+
+    def job(
+        self, entries: Sequence[Entry], number: int, *, final: bool, frames: Sequence[Atoms] = ()
+    ) -> TrainingJob:
+        """What a training from the current potential on is to do; see there."""
+        return TrainingJob(
+            number,
+            entries,
+            final,
+            frames,
+            self.current.potential if self.current else None,
+            self._notes.get("label_ids", ()),
+            self._notes.get("n_scratch", 0),
+        )
+
     def train(
         self, entries: Sequence[Entry], number: int, *, final: bool, frames: Sequence[Atoms] = ()
     ) -> Training:
-        """Train on all labels, and take the new potential unless it is worse than the current one.
-
-        Parameters
-        ----------
-        entries
-            Labels, at least one.
-        number
-            Round.
-        final
-            Train from scratch; otherwise only if that is due.
-        frames
-            Of the simulation, to look for absurd forces beside the labels.
+        """Train on all labels, and take the new potential unless it is worse than the current one; see `TrainingJob`.
 
         Raises
         ------
         TrainingError
             If the loss is not a number, or the labels cannot be learned from.
         """
-        before, n_scratch = self.current, self._notes.get("n_scratch", 0)
+        result = self.carry_out(self.job(entries, number, final=final, frames=frames))
+        self.take(result)
+        return result.training
+
+    def take(self, result: TrainingResult) -> None:
+        """Have what a training gave take the place of the current potential."""
+        self._unkept = result.notes
+        self._replace(result.potential, result.error_model, result.tolerance)
+
+    def carry_out(self, job: TrainingJob) -> TrainingResult:
+        """Train; changes nothing here.
+
+        Raises
+        ------
+        TrainingError
+            If the loss is not a number, or the labels cannot be learned from.
+        """
+        entries, number, before = job.entries, job.number, job.before
         warm = (
-            before is not None and not final and len(entries) < self._settings.retraining.growth * n_scratch
+            before is not None
+            and not job.final
+            and len(entries) < self._settings.retraining.growth * job.n_scratch
         )
-        found = self._train(entries, number, before.potential if before and warm else None)
-        first = wrong = self._objection(found, entries, frames, number)
+        found = self._train(entries, number, before if warm else None)
+        first = wrong = self._objection(found, job)
         if wrong and warm:
             log.warning("round %d: the potential is worse than before (%s): from scratch", number, wrong)
             warm, found = False, self._train(entries, number, None)
-            wrong = self._objection(found, entries, frames, number)
+            wrong = self._objection(found, job)
         if wrong and before:
             log.warning(
                 "round %d: the new potential is worse than before (%s): the old one stays", number, wrong
             )
-            found = before.potential
-        self._unkept = {
+            found = before
+        notes = {
             "label_ids": [entry.id for entry in entries],
             "seed": self._settings.seed,
-            "final": final,
-            "n_scratch": n_scratch if warm else len(entries),
+            "final": job.final,
+            "n_scratch": job.n_scratch if warm else len(entries),
         }
         baselines = [entry.baseline for entry in entries if entry.baseline]
         if baselines:
             found = found.of_difference(known_by([entry.atoms for entry in entries], baselines))
-        self._replace(found, self._fitted(found, entries), entries)
-        return Training("not promoted" if wrong else "warm" if warm else "from scratch", first or "")
+        error_model = self._fitted(found, entries)
+        training = Training("not promoted" if wrong else "warm" if warm else "from scratch", first or "")
+        return TrainingResult(
+            number, found, error_model, self._tolerance(error_model, entries), training, notes
+        )
 
     def predict_held_out(self, entries: Sequence[Entry], number: int) -> dict[int, dict[str, Any]]:
         """Predictions for some of the initial labels by a potential trained on the others, by number of the label.
@@ -221,7 +304,8 @@ class PotentialHistory:
         """Find out how far to trust the current potential, which is trained on these labels."""
         if self.current is not None:
             potential = self.current.potential
-            self._replace(potential, self._fitted(potential, entries), entries)
+            error_model = self._fitted(potential, entries)
+            self._replace(potential, error_model, self._tolerance(error_model, entries))
 
     def keep(self, number: int) -> None:
         """Write the current potential, with what it was trained on.
@@ -248,11 +332,8 @@ class PotentialHistory:
         limits = self._settings.uncertainty
         return fit_error_model(potential, entries, limits) if limits.enabled else None
 
-    def _replace(
-        self, potential: Potential, error_model: ErrorModel | None, entries: Sequence[Entry]
-    ) -> None:
+    def _replace(self, potential: Potential, error_model: ErrorModel | None, tolerance: float | None) -> None:
         generation = self.current.generation + 1 if self.current else 1
-        tolerance = self._tolerance(error_model, entries)
         self.current = Trained(potential, error_model, tolerance, generation)
 
     def _tolerance(self, error_model: ErrorModel | None, entries: Sequence[Entry]) -> float | None:
@@ -263,18 +344,14 @@ class PotentialHistory:
         own = automatic_tolerance(known, error_model, limits, settings.convergence.force_mae)
         return limits.force_tolerance or own
 
-    def _objection(
-        self, found: Potential, entries: Sequence[Entry], frames: Sequence[Atoms], number: int
-    ) -> str | None:
-        """What is worse than in the current potential, on the labels both were trained on."""
-        if self.current is None:
+    def _objection(self, found: Potential, job: TrainingJob) -> str | None:
+        """What is worse than in the potential before, on the labels both were trained on."""
+        if job.before is None:
             return None
-        known = set(self._notes.get("label_ids", ()))
-        earlier = [entry.atoms for entry in entries if entry.id in known]
-        rng = stream(self._settings.seed, "promotion", number)
-        return objection(
-            found, self.current.potential, earlier, frames, self._settings.retraining.promotion, rng
-        )
+        known = set(job.label_ids)
+        earlier = [entry.atoms for entry in job.entries if entry.id in known]
+        rng = stream(self._settings.seed, "promotion", job.number)
+        return objection(found, job.before, earlier, job.frames, self._settings.retraining.promotion, rng)
 
     def _train(self, entries: Sequence[Entry], number: int, start: Potential | None) -> Potential:
         settings = self._settings

@@ -1,6 +1,8 @@
 """The labels of a run in memory, as they are in the file; every change is written before it is seen."""
 
+from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from ase import Atoms
@@ -9,6 +11,8 @@ from ase_bmdal.common.deviation import Deviation
 from ase_bmdal.labelling.outcome import Outcome
 from ase_bmdal.run.events import Cause
 from ase_bmdal.run.store import Entry, LabelStore
+
+_number = attrgetter("id")
 
 
 class Dataset:
@@ -27,28 +31,39 @@ class Dataset:
         Those that have a label, and those whose calculation has not finished.
     done_ids
         Numbers of those that have a label.
-    next_round
-        Number of a round that has not begun.
     """
 
     def __init__(self, store: LabelStore) -> None:
         self._store = store
-        self._by_id = {entry.id: entry.learned for entry in store.rows()}
-        self._sort()
+        self.entries: list[Entry] = []
+        self.done: list[Entry] = []
+        self.pending: list[Entry] = []
+        self.done_ids: list[int] = []
+        self._by_round: dict[int, list[Entry]] = {}
+        for entry in store.rows():
+            self._take(entry.learned)
 
     def _read(self, ids: Sequence[int]) -> list[Entry]:
         """Take over entries as they are in the file: what a restart would find."""
         found = [entry.learned for entry in self._store.read(ids)]
-        self._by_id.update((entry.id, entry) for entry in found)
-        self._sort()
+        for entry in found:
+            self._take(entry)
         return found
 
-    def _sort(self) -> None:
-        self.entries = list(self._by_id.values())
-        self.done = [entry for entry in self.entries if entry.status == "done"]
-        self.done_ids = [entry.id for entry in self.done]
-        self.pending = [entry for entry in self.entries if entry.status == "pending"]
-        self.next_round = 1 + max((entry.round for entry in self.entries), default=-1)
+    def _take(self, entry: Entry) -> None:
+        _put(self.entries, entry)
+        _put(self._by_round.setdefault(entry.round, []), entry)
+        if entry.status == "pending":
+            _put(self.pending, entry)
+            return
+        _remove(self.pending, entry)
+        if entry.status == "done" and _put(self.done, entry):
+            insort(self.done_ids, entry.id)
+
+    @property
+    def next_round(self) -> int:
+        """Number of a round that has not begun."""
+        return 1 + max(self._by_round, default=-1)
 
     @property
     def n_rounds(self) -> int:
@@ -62,11 +77,15 @@ class Dataset:
 
     def of_round(self, number: int) -> list[Entry]:
         """Structures chosen in one round, whatever became of them."""
-        return [entry for entry in self.entries if entry.round == number]
+        return list(self._by_round.get(number, ()))
 
     def status(self, id: int) -> str:
         """``"pending"``, ``"done"`` or ``"failed"``."""
-        return self._by_id[id].status
+        return self.entries[_place(self.entries, id)].status
+
+    def some(self, ids: Sequence[int]) -> list[Entry]:
+        """Structures by their numbers."""
+        return [self.entries[_place(self.entries, id)] for id in ids]
 
     def add(
         self,
@@ -117,6 +136,24 @@ class Dataset:
         """Note what a potential that was not trained on them says of some labels, by number."""
         self._store.record_predictions(predictions)
         self._read(list(predictions))
+
+
+def _place(entries: Sequence[Entry], id: int) -> int:
+    return bisect_left(entries, id, key=_number)
+
+
+def _put(entries: list[Entry], entry: Entry) -> bool:
+    """Put an entry into its place in the order of numbers; says whether it is new."""
+    place = _place(entries, entry.id)
+    is_new = place == len(entries) or entries[place].id != entry.id
+    entries[place : place + (not is_new)] = [entry]
+    return is_new
+
+
+def _remove(entries: list[Entry], entry: Entry) -> None:
+    place = _place(entries, entry.id)
+    if place < len(entries) and entries[place].id == entry.id:
+        del entries[place]
 
 
 def errors_before_training(entries: Sequence[Entry]) -> tuple[float, float, float] | None:
