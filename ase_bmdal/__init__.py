@@ -35,7 +35,13 @@ if TYPE_CHECKING:
     from ase_bmdal.features.gradient_features import gradient_features
     from ase_bmdal.labelling.settings import LabellingSettings
     from ase_bmdal.learner.loading import load_model
-    from ase_bmdal.learner.settings import Convergence, InitialData, Promotion, Retraining
+    from ase_bmdal.learner.settings import (
+        BackgroundSettings,
+        Convergence,
+        InitialData,
+        Promotion,
+        Retraining,
+    )
     from ase_bmdal.potential.check import check_potential
     from ase_bmdal.potential.files import read_model, save_model
     from ase_bmdal.potential.fit import Epoch
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
     from ase_bmdal.potential.training import train
     from ase_bmdal.potential.with_baseline import WithBaseline
     from ase_bmdal.run.events import (
+        Arrived,
         BaselineCompared,
         EpochDone,
         LabelDone,
@@ -76,12 +83,14 @@ _HOME = {
     "ModelSettings": "potential.settings",
     "TrainingSettings": "potential.settings",
     "Retraining": "learner.settings",
+    "BackgroundSettings": "learner.settings",
     "Promotion": "learner.settings",
     "InitialData": "learner.settings",
     "Convergence": "learner.settings",
     "UncertaintyLimits": "uncertainty.limits",
     "LabellingSettings": "labelling.settings",
     "LabelDone": "run.events",
+    "Arrived": "run.events",
     "EpochDone": "run.events",
     "Round": "run.events",
     "LearningEnded": "run.events",
@@ -133,12 +142,14 @@ __all__ = [
     "ModelSettings",
     "TrainingSettings",
     "Retraining",
+    "BackgroundSettings",
     "Promotion",
     "InitialData",
     "Convergence",
     "UncertaintyLimits",
     "LabellingSettings",
     "LabelDone",
+    "Arrived",
     "EpochDone",
     "Round",
     "LearningEnded",

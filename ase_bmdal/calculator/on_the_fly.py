@@ -13,11 +13,12 @@ from ase_bmdal.calculator.distillation import Distilled, distil
 from ase_bmdal.calculator.results import PROPERTIES, UNBIASED, changes_between, results_of
 from ase_bmdal.common.settings import with_leaves
 from ase_bmdal.labelling.labeller import Labeller
+from ase_bmdal.learner.background import Background
 from ase_bmdal.learner.differences import refuse_other_baseline
 from ase_bmdal.learner.given import prepared
 from ase_bmdal.learner.learner import Learner, refuse_other_committee
 from ase_bmdal.learner.loading import SavedPotential, read_potential
-from ase_bmdal.learner.loops import Blocking, close_earlier
+from ase_bmdal.learner.loops import Blocking, Loop, close_earlier
 from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.training import architecture_for
@@ -64,6 +65,14 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
     executor
         Where labels are computed: ``"local"`` (a process for each core), ``"in-process"``, ``"mpi"``, or any
         `concurrent.futures.Executor`.
+    background
+        True has the simulation go on while labels are computed and potentials are trained, the latter in a process of
+        its own; ``lead``, ``most_in_flight``, ``new_labels`` and ``training_threads`` say how, see
+        `BackgroundSettings`. None is as `settings` say: as they are, a simulation waits, and the same seed gives the
+        same run.
+    replay
+        Run folder of a run with ``background=True``: labels and potentials come in the force calls in which they came
+        there, so that the same simulation gives the same run.
     on_event
         Called with every event, see there (`LabelDone`, `EpochDone`, `Round`, `BaselineCompared`, `LearningEnded`,
         `Rewound`, `SimulationEnded`). None writes a line a round to standard error, unless logging writes it there;
@@ -124,6 +133,8 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         model: str | Path | Potential | WithBaseline | None = None,
         baseline: OneOrMore | None = None,
         executor: Any = "local",
+        background: bool | None = None,
+        replay: str | Path | None = None,
         on_event: Listener | None = None,
         settings: LearnerSettings | None = None,
         **changes: Any,
@@ -131,7 +142,10 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         super().__init__()
         method = None if baseline is None else Baseline(baseline)
         given = _given(model, method)
+        if background is not None:
+            changes["concurrent"] = background
         settings = _settings(settings, given, changes)
+        _refuse_replay_of(replay, settings)
         refuse_free_atoms(settings.atomic_energies, method)
         refuse_other_committee(settings, given.potential if given else None)
         keys = LabelKeys(energy_key, forces_key, stress_key)
@@ -165,11 +179,11 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
                 report=report,
             )
             refuse_other_baseline(path, learner.dataset.done, method)
+            self._loop = _loop(replay, learner, labeller, report, structures, baseline=method)
         except BaseException:
             folder.close()
             labeller.close()
             raise
-        self._loop = Blocking(learner, labeller, report, structures, baseline=method)
         self._walker = Walker(self._loop)
 
     @property
@@ -294,6 +308,16 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         baseline = self._loop.baseline
         return distil(self.learner.directory, baseline=baseline.make if baseline else None, **how)
 
+    def settle(self) -> None:
+        """Wait for all labels in flight, and for a potential that knows them: at the end of a run in the background.
+
+        Raises
+        ------
+        Error
+            As `calculate`.
+        """
+        self._loop.settle()
+
     def close(self) -> None:
         """End label workers and leave the run folder to others; predictions go on. A ``with`` statement does it too."""
         self._loop.close()
@@ -308,6 +332,17 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _loop(replay: str | Path | None, learner: Learner, *given: Any, **how: Any) -> Loop:
+    if learner.settings.background.concurrent:
+        return Background(learner, *given, **how, replay=None if replay is None else Path(replay))
+    return Blocking(learner, *given, **how)
+
+
+def _refuse_replay_of(replay: str | Path | None, settings: LearnerSettings) -> None:
+    if replay is not None and not settings.background.concurrent:
+        raise ValueError(f"replay: expected background=True as well, got replay={str(replay)!r} alone")
 
 
 def _given(

@@ -219,9 +219,11 @@ class Learner:
         if self.is_learning:
             self._pool.offer(frame, self.n_rounds)
 
-    def offer_again(self, frame: Frame) -> None:
-        """Take a frame into a pool that is full already, in the place of another."""
-        if self.is_learning and not self._pool.offer(frame, self.n_rounds):
+    def offer_again(self, frame: Callable[[], Frame]) -> None:
+        """Take a frame also into a full pool, by chance and in the place of another; it is made only if it is taken."""
+        if not self.pool_is_full:
+            self.offer(frame())
+        elif self.is_learning:
             self._pool.replace(frame, self._rng)
 
     def pending(self, in_flight: Container[int] = ()) -> list[Task]:
@@ -313,6 +315,8 @@ class Learner:
             If it cannot be written; nothing has changed then.
         """
         self._require_open()
+        if not self.labels_to_ask_for:
+            return []
         pool = self._pool.empty()
         if self.potential is None:
             raise RuntimeError("expected a potential before a round: prepare it first")

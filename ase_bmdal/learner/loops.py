@@ -3,9 +3,12 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 from weakref import WeakValueDictionary, finalize
 
 from ase import Atoms
@@ -14,27 +17,35 @@ from ase.symbols import Symbols
 from ase_bmdal.baseline.baseline import Baseline
 from ase_bmdal.baseline.check import check_baseline
 from ase_bmdal.common.errors import BatchFailedError, UnknownElementError
-from ase_bmdal.labelling.failure import Failure
 from ase_bmdal.labelling.labeller import Labeller
+from ase_bmdal.labelling.outcome import Outcome
 from ase_bmdal.labelling.worker.checks import refusal_before
 from ase_bmdal.learner.differences import with_baselines
 from ase_bmdal.learner.initial import initial_structures
 from ase_bmdal.learner.learner import CLOSED, Learner, Request, Task
 from ase_bmdal.learner.phase import Phase
-from ase_bmdal.run.events import Cause, Event, LabelDone, LearningEnded, Reporter
+from ase_bmdal.learner.pool import Frame
+from ase_bmdal.run.events import Cause, Event, LabelDone, LearningEnded, Reporter, Round
 from ase_bmdal.structures.labels import labels_carried
 from ase_bmdal.structures.neighbours import check_geometry
 
 log = logging.getLogger(__name__)
 
 TAKEN_OVER = "the calculator is closed: another one was made for its folder; images share one by calc.share()"
-_open: WeakValueDictionary[Path, "Blocking"] = WeakValueDictionary()
+TICK = 0.2  # seconds between two looks whether to stop
+_open: WeakValueDictionary[Path, "Loop"] = WeakValueDictionary()
 
 
-class Blocking:
-    """Label, train, go on: whoever calls for a round waits until it is done, and the same seed gives the same run.
+class Ticket(Protocol):
+    """What a simulation that does not wait was promised."""
 
-    Simulations in other threads go on with the potential there is, as long as their forces are not rejected.
+    @property
+    def is_learned(self) -> bool:
+        """Whether the present potential knows what was asked for."""
+
+
+class Loop(ABC):
+    """What all loops have in common: how a run begins, goes on after a restart, and ends.
 
     Parameters
     ----------
@@ -54,8 +65,12 @@ class Blocking:
     lock
         Held while a round is done.
     is_working
-        Whether a round is being done, for whichever simulation.
+        Whether a round is being done, for whichever simulation, and no other can be asked for.
+    lead
+        Force calls for which a simulation may go on with forces that it doubts.
     """
+
+    lead = 0
 
     def __init__(
         self,
@@ -69,6 +84,9 @@ class Blocking:
         self.learner, self.baseline, self.lock = learner, baseline, threading.RLock()
         self._labeller, self._report, self._initial = labeller, report, initial
         self.is_working = False
+        self._bell = threading.Event()  # rung when something has come
+        self._flight = labeller.in_flight(self._bell.set)
+        self._quorum = learner.settings.labelling.quorum or 1.0
         self._failed: dict[tuple[int, ...], str] = {}  # beginnings that failed, and are not tried again
         self._seconds, self._start = dict.fromkeys(("select", "label", "train"), 0.0), 0.0
         finalize(self, labeller.close).atexit = False  # an exit kills the processes by itself
@@ -108,8 +126,9 @@ class Blocking:
             while unknown := self.learner.unknown_elements(atoms):
                 self._begin_with(atoms, unknown, walker)
 
+    @abstractmethod
     def round(self, request: Request, generation: int) -> bool:
-        """One round: have a batch chosen, label it, train.
+        """One round: have a batch chosen, label it, train; returns when that is done.
 
         Parameters
         ----------
@@ -135,15 +154,39 @@ class Blocking:
         TrainingError, StoreError, RunFolderError
             As `Learner.train` and `Learner.tell`.
         """
-        with self._working():
-            if self.learner.generation != generation:
-                return False
-            with self._timing("select"):
-                tasks = self.learner.ask(request)
-            self._label(tasks)
-            self.learner.refuse_if_all_failed(in_a_row=self.learner.settings.batch_size)
-            self._finish_round()
+
+    def request(self, request: Request, generation: int) -> Ticket | None:
+        """As `round`, for a simulation that can go on; a ticket, if it does not wait here for what it asks for."""
+        self.round(request, generation)
+        return None
+
+    def wait(self, ticket: Ticket) -> None:  # noqa: B027 - who hands out none has nothing to wait for
+        """Wait until the present potential knows what a ticket is for; raises as `round`."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a batch may be asked for because the pool is full."""
         return True
+
+    def offer(self, frame: Callable[[], Frame]) -> None:
+        """Offer a frame to the pool; it is made only if it is taken."""
+        if not self.learner.pool_is_full:
+            self.learner.offer(frame())
+
+    def gather(self) -> None:
+        """Write the labels that have come since the last round, unless somebody else is at it."""
+        with self._if_free() as is_mine:
+            if is_mine and not self.learner.is_closed:
+                self._tell(self._flight.drain())
+
+    def settle(self) -> None:
+        """Wait for all that is in flight, and have a potential that knows it; raises as `round`."""
+        with self._working():
+            while self._flight:
+                self._tell(self._poll())
+            self._flight.check()
+            if self._phase is Phase.TRAINING:
+                self._finish_round()
 
     def report(self, event: Event) -> None:
         """Note an event in the journal, and hand it on."""
@@ -173,6 +216,8 @@ class Blocking:
             Told to whoever wants it to learn again.
         """
         if not self.learner.is_closed:
+            if outcomes := self._flight.drain():
+                self.learner.tell(outcomes)
             self._labeller.close()
             self.learner.close(reason)
 
@@ -183,15 +228,20 @@ class Blocking:
         if self.learner.is_closed or self.is_working:
             return True
         has_begun = not self._initial or bool(self.learner.dataset.done)
-        return has_begun and self.learner.phase in (Phase.IDLE, Phase.FINISHED)
+        return has_begun and self._phase in (Phase.IDLE, Phase.FINISHED)
+
+    @property
+    def _phase(self) -> Phase:
+        """What is to be done next, besides what is in flight."""
+        return self.learner.phase_besides(self._flight)
 
     def _advance(self) -> None:
         """Finish what was begun: calculations, and the training on their labels."""
-        if self.learner.phase is Phase.LABELLING:
-            self._label(self.learner.pending())
+        if self._phase is Phase.LABELLING:
+            self._label(self.learner.pending(self._flight))
             batch_size = self.learner.settings.batch_size
             self.learner.refuse_if_all_failed(in_a_row=batch_size if self.learner.potential else 1)
-        if self.learner.phase is Phase.TRAINING:
+        if self._phase is Phase.TRAINING:
             self._finish_round()
 
     def _begin_with(self, atoms: Atoms, unknown: tuple[int, ...], walker: str) -> None:
@@ -237,38 +287,59 @@ class Blocking:
         self._finish_round()
 
     def _label(self, tasks: Sequence[Task]) -> None:
-        """Have tasks labelled, and what the learner asks for in place of those that fail."""
-        number, finished, failed, of = self.learner.dataset.next_round - 1, 0, 0, 0
-        while tasks:
-            following: list[Task] = []
-            of += len(tasks)
-            with (
-                self._timing("label"),
-                closing(self._labeller.collect([task.atoms for task in tasks])) as waves,
-            ):
-                for wave in waves:
-                    following += self.learner.tell({tasks[k].id: outcome for k, outcome in wave.items()})
-                    for outcome in wave.values():
-                        finished += 1
-                        failed += isinstance(outcome, Failure)
-                        self._report(LabelDone(number, finished, of, failed))
-            tasks = following
+        """Have tasks labelled, and what the learner asks for in place of those that fail; a quorum of them suffices."""
+        left = (1 - self._quorum) * len(tasks) + 1e-9
+        waiting, progress = {task.id for task in tasks}, LabelDone(self._number, 0, len(tasks), 0)
+        try:
+            with self._timing("label"):
+                self._submit(tasks)
+                while len(waiting) > left:
+                    outcomes = self._poll()
+                    following = self._tell(outcomes)
+                    for id in waiting & outcomes.keys():
+                        progress = progress.after(outcomes[id])
+                        self._report(progress)
+                    waiting = {id for id in waiting if id in self._flight} | {task.id for task in following}
+                    progress = replace(progress, of=progress.of + len(following))
+        except BaseException:
+            self._flight.close()
+            raise
+        self._flight.check()
+
+    def _poll(self) -> dict[int, Outcome]:
+        return self._flight.poll(TICK)
+
+    def _submit(self, tasks: Sequence[Task]) -> None:
+        self._flight.submit({task.id: task.atoms for task in tasks})
+
+    def _tell(self, outcomes: Mapping[int, Outcome]) -> list[Task]:
+        """Tell outcomes, and hand out what the learner asks for next, which is returned."""
+        following = self.learner.tell(outcomes, at_once=self._quorum < 1) if outcomes else []
+        self._submit(following)
+        return following
+
+    @property
+    def _number(self) -> int:
+        return self.learner.dataset.next_round - 1
 
     def _finish_round(self) -> None:
         learner = self.learner
-        if learner.phase is Phase.TRAINING:
+        if self._phase is Phase.TRAINING:
             with self._timing("train"):
                 report = learner.train(self._time_taken)
         else:
             report = learner.skip_training(self._seconds)
+        self._note_round(report)
+
+    def _note_round(self, report: Round) -> None:
         self._seconds = dict.fromkeys(self._seconds, 0.0)
         self._report(report)
-        if learner.reason_to_finish:
-            self.report(
-                LearningEnded(
-                    learner.reason_to_finish, report.labels, report.round, report.force_mae, report.coverage
-                )
-            )
+        self._note_end(report)
+
+    def _note_end(self, report: Round) -> None:
+        reason = self.learner.reason_to_finish
+        if reason:
+            self.report(LearningEnded(reason, report.labels, report.round, report.force_mae, report.coverage))
 
     def _time_taken(self) -> dict[str, float]:
         return self._seconds | {"train": self._seconds["train"] + time.perf_counter() - self._start}
@@ -283,12 +354,65 @@ class Blocking:
                 self.is_working = False
 
     @contextmanager
+    def _if_free(self) -> Iterator[bool]:
+        """Hold the lock if nobody else does; says whether."""
+        is_mine = self.lock.acquire(blocking=False)
+        try:
+            yield is_mine
+        finally:
+            if is_mine:
+                self.lock.release()
+
+    @contextmanager
     def _timing(self, part: str) -> Iterator[None]:
         self._start = time.perf_counter()
         try:
             yield
         finally:
             self._seconds[part] += time.perf_counter() - self._start
+
+
+class Blocking(Loop):
+    """Label, train, go on: whoever calls for a round waits until it is done, and the same seed gives the same run.
+
+    Simulations in other threads go on with the potential there is, as long as their forces are not rejected. With a
+    quorum, what comes late joins the next round.
+    """
+
+    _n_late = 0
+
+    def round(self, request: Request, generation: int) -> bool:
+        """One round; see `Loop.round`."""
+        with self._working():
+            if self.learner.generation != generation:
+                return False
+            with self._timing("select"):
+                tasks = self.learner.ask(request)
+            self._label(tasks)
+            self.learner.refuse_if_all_failed(in_a_row=self.learner.settings.batch_size)
+            self._finish_round()
+        return True
+
+    def _is_ready(self, atoms: Atoms) -> bool:
+        if self._flight and not self.is_working:
+            self.gather()
+        return super()._is_ready(atoms)
+
+    def gather(self) -> None:
+        """Write the labels that have come; see `Loop.gather`."""
+        before = self.learner.n_new
+        super().gather()
+        self._n_late += self.learner.n_new - before
+
+    @property
+    def _phase(self) -> Phase:
+        found = super()._phase
+        waits = found is Phase.TRAINING and self.learner.is_learning and not self.is_working
+        return Phase.IDLE if waits and self.learner.n_new <= self._n_late else found
+
+    def _note_round(self, report: Round) -> None:
+        self._n_late = 0
+        super()._note_round(report)
 
 
 def close_earlier(directory: Path) -> None:

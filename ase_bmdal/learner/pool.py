@@ -1,5 +1,6 @@
 """The pool: frames of simulations that may become training data."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -63,12 +64,12 @@ class Pool:
         self._seen += 1
         return True
 
-    def replace(self, frame: Frame, rng: np.random.Generator) -> None:
+    def replace(self, frame: Callable[[], Frame], rng: np.random.Generator) -> None:
         """Take a frame that comes after the pool was full, so that all there were have the same chance to be in it."""
         self._seen += 1
         place = int(rng.integers(self._seen))
         if place < len(self.frames):
-            self.frames[place] = frame
+            self.frames[place] = frame()
 
     def empty(self) -> list[Frame]:
         """Hand out all frames and forget them."""

@@ -135,6 +135,33 @@ class SimulationSettings:
 
 
 @settings
+class BackgroundSettings:
+    """How simulations go on while labels are computed and potentials are trained.
+
+    Attributes
+    ----------
+    concurrent
+        Whether they do; otherwise they wait, and the same seed gives the same run.
+    lead
+        Force calls for which a simulation goes on with forces that it doubts, until a potential has learned them; 0 has
+        it wait at once.
+    most_in_flight
+        No batch is chosen for a full pool that would have more structures without an outcome; None for two batches.
+        Take the number of label workers and a batch more.
+    new_labels
+        New labels that start a training, as a part of those that the potential knows; at least `batch_size`.
+    training_threads
+        Threads of the training process.
+    """
+
+    concurrent: bool = False
+    lead: Annotated[int, Field(ge=0)] = 1000
+    most_in_flight: AtLeastOne | None = None
+    new_labels: NotNegative = 0.05
+    training_threads: AtLeastOne = 1
+
+
+@settings
 class LearnerSettings:
     """Everything a run can be told, apart from the reference and the structures.
 
@@ -156,7 +183,7 @@ class LearnerSettings:
         Seed of all random numbers.
     atomic_energies
         Energy of a free atom of each element, eV, which decides what the labels leave open; None for no such knowledge.
-    architecture, training, retraining, initial_data, convergence, uncertainty, labelling, simulation
+    architecture, training, retraining, initial_data, convergence, uncertainty, labelling, simulation, background
         See there; `training` is what a network trained from scratch gets.
     """
 
@@ -176,6 +203,7 @@ class LearnerSettings:
     uncertainty: UncertaintyLimits = UncertaintyLimits()
     labelling: LabellingSettings = LabellingSettings()
     simulation: SimulationSettings = SimulationSettings()
+    background: BackgroundSettings = BackgroundSettings()
 
     def __post_init__(self) -> None:
         """Refuse what names no element, and combinations that cannot be used while a simulation runs."""

@@ -108,101 +108,21 @@ class TrainingResult(NamedTuple):
     notes: dict[str, Any]
 
 
-class PotentialHistory:
-    """The current potential and how it came about.
+class PotentialTrainer:
+    """Carries out trainings; knows no folder and no present potential.
 
     Parameters
     ----------
-    folder
-        Where potentials are kept.
     settings
-        How they are trained.
+        How potentials are trained.
     report
         Called after each epoch.
     train
         Trains a potential; as `ase_bmdal.train`.
-
-    Attributes
-    ----------
-    current
-        The newest potential; None before there is one.
     """
 
-    def __init__(
-        self, folder: RunFolder, settings: LearnerSettings, report: Listener, *, train: Train = train
-    ) -> None:
-        self._folder, self._settings, self._report, self._trains = folder, settings, report, train
-        self.current: Trained | None = None
-        self._notes: dict[str, Any] = {}  # of the newest potential on disk
-        self._unkept: dict[str, Any] = {}
-
-    def begin(self, potential: Potential, error_model: ErrorModel | None) -> None:
-        """Begin with a potential that was trained elsewhere."""
-        self._replace(potential, error_model, self._tolerance(error_model, ()))
-
-    def find(self, entries: Sequence[Entry]) -> None:
-        """Take the newest potential of the folder, unless the settings ask for another kind.
-
-        Parameters
-        ----------
-        entries
-            Labels of the run.
-        """
-        path = last_model(self._folder.path)
-        if path is None:
-            return
-        potential, error_model, notes = read_potential(path)
-        wanted = (self._settings.architecture, self._settings.committee_size, self._settings.seed)
-        if (potential.settings, len(potential.members), notes["seed"]) != wanted:
-            log.info("the settings of the potential in %s have changed: it is trained anew", path)
-            return
-        self._notes = notes
-        self._replace(potential, error_model, self._tolerance(error_model, entries))
-        if entries and not self._is_calibrated:
-            self.calibrate(entries)
-
-    def is_trained_on(self, ids: Sequence[int], *, final: bool) -> bool:
-        """Whether the current potential knows exactly these labels, and got its last training if it is due."""
-        known = self._notes.get("label_ids") == ids
-        return known and (not final or self._notes["final"] is True)
-
-    @property
-    def n_known(self) -> int:
-        """Labels that the current potential knows."""
-        return len(self._notes.get("label_ids", ()))
-
-    def job(
-        self, entries: Sequence[Entry], number: int, *, final: bool, frames: Sequence[Atoms] = ()
-    ) -> TrainingJob:
-        """What a training from the current potential on is to do; see there."""
-        return TrainingJob(
-            number,
-            entries,
-            final,
-            frames,
-            self.current.potential if self.current else None,
-            self._notes.get("label_ids", ()),
-            self._notes.get("n_scratch", 0),
-        )
-
-    def train(
-        self, entries: Sequence[Entry], number: int, *, final: bool, frames: Sequence[Atoms] = ()
-    ) -> Training:
-        """Train on all labels, and take the new potential unless it is worse than the current one; see `TrainingJob`.
-
-        Raises
-        ------
-        TrainingError
-            If the loss is not a number, or the labels cannot be learned from.
-        """
-        result = self.carry_out(self.job(entries, number, final=final, frames=frames))
-        self.take(result)
-        return result.training
-
-    def take(self, result: TrainingResult) -> None:
-        """Have what a training gave take the place of the current potential."""
-        self._unkept = result.notes
-        self._replace(result.potential, result.error_model, result.tolerance)
+    def __init__(self, settings: LearnerSettings, report: Listener, *, train: Train = train) -> None:
+        self._settings, self._report, self._trains = settings, report, train
 
     def carry_out(self, job: TrainingJob) -> TrainingResult:
         """Train; changes nothing here.
@@ -300,41 +220,9 @@ class PotentialHistory:
             _force_mae([label.forces for label in labels], [entry.whole for entry in unseen]),
         )
 
-    def calibrate(self, entries: Sequence[Entry]) -> None:
-        """Find out how far to trust the current potential, which is trained on these labels."""
-        if self.current is not None:
-            potential = self.current.potential
-            error_model = self._fitted(potential, entries)
-            self._replace(potential, error_model, self._tolerance(error_model, entries))
-
-    def keep(self, number: int) -> None:
-        """Write the current potential, with what it was trained on.
-
-        Raises
-        ------
-        RunFolderError
-            If it cannot be written.
-        """
-        if self.current is None:
-            raise RuntimeError("expected a potential to keep: train it first")
-        with self._folder.writing(self._folder.model_path(number)) as path:
-            notes = {"round": number, **self._unkept}
-            save_potential(path, self.current.potential, self.current.error_model, notes)
-        self._notes = notes
-
-    @property
-    def _is_calibrated(self) -> bool:
-        """Whether the current potential has the error model that the settings ask for."""
-        found, limits = self.current.error_model if self.current else None, self._settings.uncertainty
-        return (found.probability if found else None) == (limits.probability if limits.enabled else None)
-
     def _fitted(self, potential: Potential, entries: Sequence[Entry]) -> ErrorModel | None:
         limits = self._settings.uncertainty
         return fit_error_model(potential, entries, limits) if limits.enabled else None
-
-    def _replace(self, potential: Potential, error_model: ErrorModel | None, tolerance: float | None) -> None:
-        generation = self.current.generation + 1 if self.current else 1
-        self.current = Trained(potential, error_model, tolerance, generation)
 
     def _tolerance(self, error_model: ErrorModel | None, entries: Sequence[Entry]) -> float | None:
         settings, limits = self._settings, self._settings.uncertainty
@@ -386,6 +274,136 @@ class PotentialHistory:
 
     def _report_epoch(self, number: int, epoch: Epoch) -> None:
         self._report(EpochDone(number, epoch.number, epoch.of, epoch.train_loss, epoch.valid_loss))
+
+
+class PotentialHistory(PotentialTrainer):
+    """The current potential and how it came about.
+
+    Parameters
+    ----------
+    folder
+        Where potentials are kept.
+    settings
+        How they are trained.
+    report
+        Called after each epoch.
+    train
+        Trains a potential; as `ase_bmdal.train`.
+
+    Attributes
+    ----------
+    current
+        The newest potential; None before there is one.
+    """
+
+    def __init__(
+        self, folder: RunFolder, settings: LearnerSettings, report: Listener, *, train: Train = train
+    ) -> None:
+        super().__init__(settings, report, train=train)
+        self._folder = folder
+        self.current: Trained | None = None
+        self._notes: dict[str, Any] = {}  # of the newest potential on disk
+        self._unkept: dict[str, Any] = {}
+
+    def begin(self, potential: Potential, error_model: ErrorModel | None) -> None:
+        """Begin with a potential that was trained elsewhere."""
+        self._replace(potential, error_model, self._tolerance(error_model, ()))
+
+    def find(self, entries: Sequence[Entry]) -> None:
+        """Take the newest potential of the folder, unless the settings ask for another kind.
+
+        Parameters
+        ----------
+        entries
+            Labels of the run.
+        """
+        path = last_model(self._folder.path)
+        if path is None:
+            return
+        potential, error_model, notes = read_potential(path)
+        wanted = (self._settings.architecture, self._settings.committee_size, self._settings.seed)
+        if (potential.settings, len(potential.members), notes["seed"]) != wanted:
+            log.info("the settings of the potential in %s have changed: it is trained anew", path)
+            return
+        self._notes = notes
+        self._replace(potential, error_model, self._tolerance(error_model, entries))
+        if entries and not self._is_calibrated:
+            self.calibrate(entries)
+
+    def is_trained_on(self, ids: Sequence[int], *, final: bool) -> bool:
+        """Whether the current potential knows exactly these labels, and got its last training if it is due."""
+        known = self._notes.get("label_ids") == ids
+        return known and (not final or self._notes["final"] is True)
+
+    @property
+    def n_known(self) -> int:
+        """Labels that the current potential knows."""
+        return len(self._notes.get("label_ids", ()))
+
+    def job(
+        self, entries: Sequence[Entry], number: int, *, final: bool, frames: Sequence[Atoms] = ()
+    ) -> TrainingJob:
+        """What a training from the current potential on is to do; see there."""
+        return TrainingJob(
+            number,
+            entries,
+            final,
+            frames,
+            self.current.potential if self.current else None,
+            self._notes.get("label_ids", ()),
+            self._notes.get("n_scratch", 0),
+        )
+
+    def train(
+        self, entries: Sequence[Entry], number: int, *, final: bool, frames: Sequence[Atoms] = ()
+    ) -> Training:
+        """Train on all labels, and take the new potential unless it is worse than the current one; see `TrainingJob`.
+
+        Raises
+        ------
+        TrainingError
+            If the loss is not a number, or the labels cannot be learned from.
+        """
+        result = self.carry_out(self.job(entries, number, final=final, frames=frames))
+        self.take(result)
+        return result.training
+
+    def take(self, result: TrainingResult) -> None:
+        """Have what a training gave take the place of the current potential."""
+        self._unkept = result.notes
+        self._replace(result.potential, result.error_model, result.tolerance)
+
+    def calibrate(self, entries: Sequence[Entry]) -> None:
+        """Find out how far to trust the current potential, which is trained on these labels."""
+        if self.current is not None:
+            potential = self.current.potential
+            error_model = self._fitted(potential, entries)
+            self._replace(potential, error_model, self._tolerance(error_model, entries))
+
+    def keep(self, number: int) -> None:
+        """Write the current potential, with what it was trained on.
+
+        Raises
+        ------
+        RunFolderError
+            If it cannot be written.
+        """
+        if self.current is None:
+            raise RuntimeError("expected a potential to keep: train it first")
+        with self._folder.writing(self._folder.model_path(number)) as path:
+            notes = {"round": number, **self._unkept}
+            save_potential(path, self.current.potential, self.current.error_model, notes)
+        self._notes = notes
+
+    @property
+    def _is_calibrated(self) -> bool:
+        """Whether the current potential has the error model that the settings ask for."""
+        found, limits = self.current.error_model if self.current else None, self._settings.uncertainty
+        return (found.probability if found else None) == (limits.probability if limits.enabled else None)
+
+    def _replace(self, potential: Potential, error_model: ErrorModel | None, tolerance: float | None) -> None:
+        generation = self.current.generation + 1 if self.current else 1
+        self.current = Trained(potential, error_model, tolerance, generation)
 
 
 def _force_mae(predicted: Sequence[Any], entries: Sequence[Entry]) -> float:

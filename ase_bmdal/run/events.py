@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Self
 
 from ase_bmdal.common.errors import SimulationStopped
+from ase_bmdal.labelling.failure import Failure
 
 
 class Cause(StrEnum):
@@ -28,6 +30,10 @@ class LabelDone:
     finished: int
     of: int
     failed: int
+
+    def after(self, outcome: object) -> Self:
+        """The same after one more."""
+        return replace(self, finished=self.finished + 1, failed=self.failed + isinstance(outcome, Failure))
 
     def __str__(self) -> str:
         return f"round {self.round}: labelled {self.finished} of {self.of}, {self.failed} failed"
@@ -105,6 +111,29 @@ class Round:
             f"round {self.round}: {self.labels} labels, {self.failed} failed;{error} select "
             f"{self.select_seconds:.1f} s, label {self.label_seconds:.1f} s, train {self.train_seconds:.1f} s"
         )
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """What came to simulations that do not wait for it: labels, in their order, or a new potential.
+
+    Attributes
+    ----------
+    call
+        Number of the force call in which it was taken in.
+    labels
+        Numbers of the structures whose calculation had ended.
+    potential
+        Whether a potential had been trained.
+    """
+
+    call: int
+    labels: tuple[int, ...] = ()
+    potential: bool = False
+
+    def __str__(self) -> str:
+        what = "a potential" if self.potential else f"labels {', '.join(map(str, self.labels))}"
+        return f"in force call {self.call} came {what}"
 
 
 @dataclass(frozen=True)
@@ -219,7 +248,7 @@ def _in_mev(force: float) -> str:
     return f"{1000 * force:.0f} meV/Å"
 
 
-Event = LabelDone | EpochDone | Round | BaselineCompared | LearningEnded | Rewound | SimulationEnded
+Event = LabelDone | EpochDone | Arrived | Round | BaselineCompared | LearningEnded | Rewound | SimulationEnded
 Listener = Callable[[Event], None]
 
 log = logging.getLogger(__name__)

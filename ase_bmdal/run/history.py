@@ -6,6 +6,7 @@ from typing import Self
 
 from ase_bmdal.run import journal
 from ase_bmdal.run.events import (
+    Arrived,
     BaselineCompared,
     Cause,
     Event,
@@ -44,6 +45,11 @@ class History:
         """Rounds in their order; of one that was done again, as after a kill or with other settings, the last."""
         by_number = {event.round: event for event in self.events if isinstance(event, Round)}
         return [by_number[number] for number in sorted(by_number)]
+
+    @property
+    def arrivals(self) -> list[Arrived]:
+        """What came to simulations that did not wait for it."""
+        return [event for event in self.events if isinstance(event, Arrived)]
 
     @property
     def rewinds(self) -> list[Rewound]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ase_bmdal.common.errors import RunFolderError
 from ase_bmdal.run.events import (
+    Arrived,
     BaselineCompared,
     Cause,
     Event,
@@ -25,7 +26,8 @@ log = logging.getLogger(__name__)
 NAME = "journal.jsonl"
 FORMER = "rounds.jsonl"  # the log of rounds that runs had before
 KINDS: dict[str, type[Event]] = {
-    kind.__name__: kind for kind in (Round, BaselineCompared, LearningEnded, Rewound, SimulationEnded)
+    kind.__name__: kind
+    for kind in (Arrived, Round, BaselineCompared, LearningEnded, Rewound, SimulationEnded)
 }
 
 
@@ -87,5 +89,9 @@ def _event(line: dict[str, Any]) -> Event | None:
     if kind is None:
         return None
     known = {field.name for field in fields(kind)}
-    values = {name: value for name, value in line.items() if name in known}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in line.items()
+        if name in known
+    }
     return kind(**values | ({"cause": Cause(values["cause"])} if "cause" in values else {}))

@@ -26,7 +26,7 @@ def guarded(dyn: Any, walkers: Sequence[Walker]) -> Guard:
     held = guard(
         dyn,
         recover=lambda error: _recover(error, walkers),
-        is_trusted=lambda: all(walker.verdict == "accept" for walker in walkers),
+        is_trusted=lambda: all(walker.is_trusted for walker in walkers),
         surface=lambda: loop.learner.generation,
         report=lambda *how: loop.report(Rewound(*how)),
         max_rewinds=loop.learner.settings.uncertainty.max_rewinds,
@@ -70,6 +70,7 @@ def run(dyn: Any, walkers: Sequence[Walker], steps: int, **how: Any) -> bool:
         raise
     finally:
         held.release()
+        loop.gather()
         loop.report(_end(reason, held, walkers[0]))
 
 

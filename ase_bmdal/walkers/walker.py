@@ -1,6 +1,8 @@
 """One simulation, or one image of it: each force call from a prediction to a verdict, and to a round if one is due."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple, Self
 from weakref import WeakSet
 
@@ -9,7 +11,7 @@ from ase import Atoms
 from ase_bmdal.common.errors import BaselineError, UntrustedError
 from ase_bmdal.labelling.worker.checks import refusal_before
 from ase_bmdal.learner.learner import Request
-from ase_bmdal.learner.loops import Blocking
+from ase_bmdal.learner.loops import Loop, Ticket
 from ase_bmdal.learner.pool import Frame
 from ase_bmdal.potential.evaluator import Evaluator, Prediction, refuse_if_not_finite
 from ase_bmdal.run.events import Cause
@@ -43,6 +45,25 @@ class Answer(NamedTuple):
     unbiased: Label | None = None
 
 
+@dataclass
+class Doubt:
+    """A frame with whose forces a simulation goes on, although they may be wrong, until they are learned.
+
+    Attributes
+    ----------
+    frame
+        The frame.
+    ticket
+        For the batch that it is in.
+    calls
+        Force calls since.
+    """
+
+    frame: Atoms
+    ticket: Ticket
+    calls: int = 0
+
+
 class Walker:
     """All that belongs to one simulation, or one image of it: neighbours, verdicts, bias, pool interval, name.
 
@@ -67,7 +88,7 @@ class Walker:
         Simulations that can go back if forces are rejected.
     """
 
-    def __init__(self, loop: Blocking, name: str = "") -> None:
+    def __init__(self, loop: Loop, name: str = "") -> None:
         self.loop, self.name = loop, name
         settings = loop.learner.settings
         self._evaluator, self._offered = Evaluator(), 0
@@ -76,6 +97,7 @@ class Walker:
         self.deadline = Deadline(settings.simulation.max_wall_time)
         self.trigger = Trigger(settings.uncertainty, keep=settings.batch_size)
         self.verdict, self.guards = ACCEPTED.verdict, WeakSet[Guard]()
+        self._doubt: Doubt | None = None
         self.generation = self.asked = loop.learner.generation
 
     def twin(self, name: str | None = None) -> Self:
@@ -108,11 +130,12 @@ class Walker:
         SimulationStopped
             If the time is up.
         Error
-            As `Blocking.prepare` and `Blocking.round`.
+            As `Loop.prepare` and `Loop.round`.
         """
         self.deadline.check()
         self.loop.prepare(atoms, self.name)
         before = self.generation
+        self._settle_doubt()
         answer, has_learned = self._answer(atoms)
         if not has_learned and self.loop.learner.can_learn:
             answer = self._collect(atoms, answer)
@@ -135,12 +158,28 @@ class Walker:
         must_answer = learner.can_learn and self.trigger.last_accepted is None
         return judge(bounds, tolerance, learner.settings.uncertainty, must_answer=must_answer)
 
+    @property
+    def is_trusted(self) -> bool:
+        """Whether one may go back to the newest frame: it is accepted, and no forces before it are in doubt."""
+        return self.verdict == "accept" and self._doubt is None
+
     def learn(self, required: Sequence[Frame], cause: Cause, reason: str) -> bool:
         """Call for a round; says whether there was one, and not just the one of another simulation."""
+        self._doubt = None  # where it goes on from, or back to, is known then
+        with self._calling(required, cause, reason) as request:
+            return self.loop.round(request, self.asked)
+
+    def _ask(self, required: Sequence[Frame], cause: Cause, reason: str) -> Ticket | None:
+        """Call for a round that the simulation need not wait for; a ticket, if it did not."""
+        with self._calling(required, cause, reason) as request:
+            return self.loop.request(request, self.asked)
+
+    @contextmanager
+    def _calling(self, required: Sequence[Frame], cause: Cause, reason: str) -> Iterator[Request]:
         if not self.loop.learner.is_learning:
             reason = f"learning starts again: {reason}"
         try:
-            return self.loop.round(Request(cause, reason, required, self.name), self.asked)
+            yield Request(cause, reason, required, self.name)
         finally:  # frames that ended in an error would end in it again
             self.trigger.round_done()
 
@@ -176,21 +215,57 @@ class Walker:
         self._offer(atoms)
         if self.loop.is_working:
             return answer
-        if self.trigger.is_due(learner.n_rounds):
-            self.learn([self._frame(atoms)], Cause.BOUND_EXCEEDED, self._reason)
-            return self._evaluate(atoms)
-        if learner.is_learning and learner.pool_is_full:
-            self.learn((), Cause.POOL_FULL, "the pool is full")
-            return self._answer(atoms)[0]
+        if self._doubt is None and self.trigger.is_due(learner.n_rounds):
+            ticket = self._ask([self._frame(atoms)], Cause.BOUND_EXCEEDED, self._reason)
+            self._doubt = Doubt(atoms, ticket) if ticket else None
+            self._settle_doubt()
+            return self._evaluate(atoms) if self._is_outdated else answer
+        if learner.is_learning and learner.pool_is_full and self.loop.has_room:
+            self._ask((), Cause.POOL_FULL, "the pool is full")
+            return self._answer(atoms)[0] if self._is_outdated else answer
         return answer
+
+    @property
+    def _is_outdated(self) -> bool:
+        """Whether there is another potential than that of the newest answer."""
+        return self.asked != self.loop.learner.generation
+
+    def _settle_doubt(self) -> None:
+        """Wait for a doubt to be learned if the simulation went on for long enough; go back if it was right.
+
+        Raises
+        ------
+        UntrustedError
+            If the frame is rejected by the potential that knows it, for a guard to go back.
+        """
+        doubt = self._doubt
+        if doubt is None:
+            return
+        doubt.calls += 1
+        if doubt.calls > self.loop.lead:
+            self.loop.wait(doubt.ticket)
+        if doubt.ticket.is_learned:
+            self._doubt = None
+            self._go_back_if_rejected(doubt)
+
+    def _go_back_if_rejected(self, doubt: Doubt) -> None:
+        if not any(held.is_stepping for held in self.guards):
+            return
+        try:
+            self._evaluate(doubt.frame)
+        except UntrustedError as error:
+            self.trigger.doubtful.append(doubt.frame)
+            raise type(error)(
+                f"{error}, in a frame {doubt.calls} force calls ago, from which it went on"
+            ) from error
 
     def _offer(self, atoms: Atoms) -> None:
         learner = self.loop.learner
         if not learner.is_learning:
             return
         self._offered += 1
-        if self._offered % learner.settings.simulation.pool_interval == 0 and not learner.pool_is_full:
-            learner.offer(self._frame(atoms))
+        if self._offered % learner.settings.simulation.pool_interval == 0:
+            self.loop.offer(lambda: self._frame(atoms))
 
     def _require_that_it_can_be_learned(self, atoms: Atoms, error: UntrustedError) -> None:
         learner = self.loop.learner

@@ -3,9 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,16 +19,8 @@ from ase_bmdal.labelling.worker.child import LOG
 from ase_bmdal.labelling.worker.environment import clean_environment
 from ase_bmdal.labelling.worker.guard import GRACE, ask_to_end, end_session
 from ase_bmdal.labelling.worker.messages import receive, send
+from ase_bmdal.labelling.worker.start import start_child
 
-START = """
-import sys
-parent_pipe, worker, pipe, *path = sys.argv[1:]
-sys.path[:], sys.argv[1:] = path, []
-from ase_bmdal.labelling.worker.guard import start_guard
-start_guard(int(parent_pipe), int(worker))
-from ase_bmdal.labelling.worker.child import main
-main(int(pipe))
-"""
 LONGEST_START = 300.0  # seconds; a hundred workers that import from one slow file server at once
 STDERR_TAIL = 1000  # bytes
 GIVEN_UP = "the batch was given up, or its driver is gone"
@@ -66,27 +55,13 @@ class LabelProcess:
         self.log, self._launch = log, settings.launch
         self._lock, self._ending = threading.Lock(), threading.Lock()
         self._is_ended = False
-        end, self._parent_pipe = os.pipe()
-        self._pipe, childs = socket.socketpair()
-        path = [os.path.abspath(entry or ".") for entry in sys.path]  # noqa: PTH100 - zip files are kept
-        try:
-            with log.open("ab") as output:
-                self._popen = subprocess.Popen(
-                    [sys.executable, "-c", START, str(end), str(os.getpid()), str(childs.fileno()), *path],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env=clean_environment(os.environ, settings.environment, settings.threads),
-                    start_new_session=True,
-                    pass_fds=[end, childs.fileno()],
-                )
-        except BaseException:
-            os.close(self._parent_pipe)
-            self._pipe.close()
-            raise
-        finally:
-            os.close(end)
-            childs.close()
+        with log.open("ab") as output:
+            child = start_child(
+                "ase_bmdal.labelling.worker.child",
+                clean_environment(os.environ, settings.environment, settings.threads),
+                output,
+            )
+        self._popen, self._pipe, self._parent_pipe = child
 
     def load(self, reference: Reference, timeout: float | None, is_wanted: Callable[[], bool]) -> None:
         """Have the process load the reference.
