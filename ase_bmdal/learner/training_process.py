@@ -7,14 +7,14 @@ import select
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Lock, Thread
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from ase_bmdal.common.errors import TrainingError
 from ase_bmdal.labelling.worker.environment import THREADS, clean_environment
 from ase_bmdal.labelling.worker.guard import end_session
-from ase_bmdal.labelling.worker.messages import receive, send
+from ase_bmdal.labelling.worker.messages import packed, receive, send, write
 from ase_bmdal.labelling.worker.start import Child, start_child
 from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.learner.training import PotentialTrainer, TrainingJob, TrainingResult
@@ -57,8 +57,13 @@ class TrainingProcess:
         self._settings, self._report = settings, report
         self._child: Child | None = None
         self._known: set[int] = set()  # labels that the process has
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - as long as this object
-        self._ending = Lock()
+        self._output: IO[bytes] | None = None
+        self._ending, self._tail = Lock(), ""
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process; None while there is none."""
+        return self._child.popen.pid if self._child else None
 
     def start(self, job: TrainingJob) -> None:
         """Have the process begin a training.
@@ -68,7 +73,7 @@ class TrainingProcess:
         TrainingError
             If it cannot be started.
         """
-        messages: list[Any] = [] if self._child else [self._settings]
+        content = b"" if self._child else packed(self._settings)
         try:
             child = self._child = self._child or self._start()
         except OSError as error:
@@ -76,9 +81,9 @@ class TrainingProcess:
         ids = [entry.id for entry in job.entries]
         new = [entry for entry in job.entries if entry.id not in self._known]
         self._known.update(ids)
-        messages.append((job._replace(entries=new), ids))
+        content += packed((job._replace(entries=new), ids))
         # In a thread, for a pipe takes no more than a little before the process has come up.
-        Thread(target=_send_all, args=(child.pipe.fileno(), messages), daemon=True).start()
+        Thread(target=_write, args=(child.pipe.fileno(), content), daemon=True).start()
 
     def poll(self) -> TrainingResult | None:
         """What the training gave; None while it goes on, and if there is none.
@@ -110,10 +115,20 @@ class TrainingProcess:
             child.popen.wait()
             os.close(child.parent_pipe)
             child.pipe.close()
+            self._tail = self._last_words()
+
+    def _last_words(self) -> str:
+        output, self._output = self._output, None
+        if output is None:
+            return ""
+        with output:
+            output.seek(0)
+            return output.read()[-STDERR_TAIL:].decode("utf-8", "replace").strip()
 
     def _start(self) -> Child:
         threads = str(self._settings.background.training_threads)
         wanted: dict[str, str | None] = dict.fromkeys((*THREADS, *THREADS_OF_TENSORFLOW), threads)
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         return start_child(__name__, clean_environment(os.environ, wanted), self._output)
 
     def _handle(self, kind: str, content: Any) -> None:
@@ -129,18 +144,15 @@ class TrainingProcess:
         self.close()
         code = popen.returncode if popen else None
         how = why or "has ended" + (f": {_in_words(code)}" if code is not None else "")
-        self._output.seek(0)
-        tail = self._output.read()[-STDERR_TAIL:].decode("utf-8", "replace").strip()
         return TrainingError(
             f"the training process {how}; the labels are kept, and the next training is tried anew"
-            + (f"; its last words:\n{tail}" if tail else "")
+            + (f"; its last words:\n{self._tail}" if self._tail else "")
         )
 
 
-def _send_all(descriptor: int, messages: Sequence[Any]) -> None:
+def _write(descriptor: int, content: bytes) -> None:
     with contextlib.suppress(OSError):  # the process is gone, as `poll` finds out
-        for message in messages:
-            send(descriptor, message)
+        write(descriptor, content)
 
 
 def _in_words(code: int) -> str:

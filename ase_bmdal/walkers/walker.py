@@ -218,7 +218,8 @@ class Walker:
         if self._doubt is None and self.trigger.is_due(learner.n_rounds):
             ticket = self._ask([self._frame(atoms)], Cause.BOUND_EXCEEDED, self._reason)
             self._doubt = Doubt(atoms, ticket) if ticket else None
-            self._settle_doubt()
+            if not self.loop.lead:
+                self._settle_doubt()
             return self._evaluate(atoms) if self._is_outdated else answer
         if learner.is_learning and learner.pool_is_full and self.loop.has_room:
             self._ask((), Cause.POOL_FULL, "the pool is full")

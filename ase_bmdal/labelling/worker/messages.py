@@ -25,8 +25,18 @@ def send(descriptor: int, message: Any) -> None:
     message
         Anything the standard pickle can hold.
     """
+    write(descriptor, packed(message))
+
+
+def packed(message: Any) -> bytes:
+    """One message as it goes over a pipe."""
     body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    rest = memoryview(HEADER.pack(len(body)) + body)
+    return HEADER.pack(len(body)) + body
+
+
+def write(descriptor: int, content: bytes) -> None:
+    """Write messages that are packed already."""
+    rest = memoryview(content)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 
