@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, overload
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
@@ -215,8 +215,15 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         self.results: dict[str, Any] = {}  # those there are may be of a potential that is about to change
         self.results = results_of(*self._walker.predict(self.atoms))
 
-    def run(self, dyn: Any, steps: int, **how: Any) -> bool:
+    @overload
+    def run(self, dyn: list[Any] | tuple[Any, ...], steps: int, **how: Any) -> list[bool]: ...
+    @overload
+    def run(self, dyn: Any, steps: int, **how: Any) -> bool: ...
+    def run(self, dyn: Any, steps: int, **how: Any) -> bool | list[bool]:
         """Run a simulation or a relaxation that uses this calculator, and go back where it leaves known ground.
+
+        Several simulations take turns, each with a calculator of its own (`walker`): those that ask for forces get
+        them together, and one that waits for labels does not stop the others.
 
         An optimizer starts afresh where it is after each round: what it made up of the forces before is of another
         potential. If a budget is spent and forces cannot be trusted any more, the run ends: the simulation is set back
@@ -225,28 +232,32 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         Parameters
         ----------
         dyn
-            ASE dynamics or optimizer.
+            ASE dynamics or optimizer, or a list of them.
         steps
-            At most so many.
+            At most so many, of each.
         how
-            What else its `run` takes, such as ``fmax``.
+            What else its `run` takes, such as ``fmax``; of several, the `run` of the optimizers.
 
         Returns
         -------
         bool
             What its `run` returns; False if the time was up, SIGTERM came, or it ended on ground that is not known
-            and cannot be learned.
+            and cannot be learned. A list of them for several.
 
         Raises
         ------
         UntrustedError
-            If going back did not help; says what was tried.
+            If going back did not help; says what was tried. Of several, the others come to their ends first.
+        ValueError
+            If one of several has no calculator of its own.
         Error
             As `calculate`.
         KeyboardInterrupt
             If Ctrl-C came; shown as a sentence that says what is kept and how to go on.
         """
-        return simulation.run(dyn, self._walkers_of(dyn), steps, **how)
+        if not isinstance(dyn, list | tuple):
+            return simulation.run(dyn, self._walkers_of(dyn), steps, **how)
+        return simulation.run_together(self._simulations(dyn), steps, **how)
 
     def guard(self, dyn: Any) -> Guard:
         """The same for a script with a loop of its own: ``with calc.guard(dyn): dyn.run(5000)``.
@@ -259,6 +270,24 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
     def _walkers_of(self, dyn: Any) -> list[Walker]:
         found = [each for each in calculators(dyn, type(self)) if each.learner is self.learner]
         return [each._walker for each in found or [self]]
+
+    def _simulations(self, dyns: Sequence[Any]) -> list[tuple[Any, list[Walker]]]:
+        if not dyns:
+            raise ValueError("expected simulations to run, got an empty list")
+        taken: dict[int, int] = {}
+        found = []
+        for number, dyn in enumerate(dyns):
+            own = [each for each in calculators(dyn, type(self)) if each.learner is self.learner]
+            others = [taken[id(each._walker)] for each in own if id(each._walker) in taken]
+            if others or not own:
+                what = f"has that of simulation {others[0]}" if others else "has another, or none"
+                raise ValueError(
+                    "expected a calculator of its own for each simulation, as by "
+                    f'atoms.calc = calc.walker("900 K"); simulation {number}, counted from 0, {what}'
+                )
+            taken |= {id(each._walker): number for each in own}
+            found.append((dyn, [each._walker for each in own]))
+        return found
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last prediction; everything, if the potential has."""

@@ -172,7 +172,7 @@ class Background(Loop):
             with self.lock:
                 self._take_in()
             if not is_over():
-                self._bell.wait(TICK)
+                self.pause()
 
     def _take_in(self) -> None:
         """Labels and the potential that have come; what follows from them."""
@@ -298,4 +298,4 @@ class Background(Loop):
 
     def _pause(self) -> None:
         self._bell.clear()
-        self._bell.wait(TICK)
+        self.wait_for_arrivals()

@@ -68,6 +68,8 @@ class Loop(ABC):
         Whether a round is being done, for whichever simulation, and no other can be asked for.
     lead
         Force calls for which a simulation may go on with forces that it doubts.
+    pause
+        Called between two looks at what has come, by a simulation that waits, without the lock.
     """
 
     lead = 0
@@ -85,6 +87,7 @@ class Loop(ABC):
         self._labeller, self._report, self._initial = labeller, report, initial
         self.is_working = False
         self._bell = threading.Event()  # rung when something has come
+        self.pause: Callable[[], object] = self.wait_for_arrivals
         self._flight = labeller.in_flight(self._bell.set)
         self._quorum = learner.settings.labelling.quorum or 1.0
         self._failed: dict[tuple[int, ...], str] = {}  # beginnings that failed, and are not tried again
@@ -172,6 +175,10 @@ class Loop(ABC):
         """Offer a frame to the pool; it is made only if it is taken."""
         if not self.learner.pool_is_full:
             self.learner.offer(frame())
+
+    def wait_for_arrivals(self) -> None:
+        """Wait for something to come, for a moment at most."""
+        self._bell.wait(TICK)
 
     def gather(self) -> None:
         """Write the labels that have come since the last round, unless somebody else is at it."""

@@ -120,22 +120,26 @@ def evaluate_with_uncertainty(
     Returns
     -------
     tuple
-        An `Evaluation`; the square root of the posterior variance of each atom [A] and of their sum, which means
-        something for one structure, or None without a posterior; the `Evaluation` that pulls, or None.
+        An `Evaluation`; the square root of the posterior variance of each atom [A] and of their sum in each structure
+        [S], which means something if all have as many atoms, or None without a posterior; the `Evaluation` that
+        pulls, or None.
     """
     with_bias = with_bias and posterior is not None
     n_results = 2 if posterior is None else 4 + with_bias
+    n_sums = 1 if posterior is None else arrays.volumes.shape[0]
     energies, gradients, *more = _in_blocks(
-        lambda environments: _rows(parameters, environments, posterior, settings, with_bias),
+        lambda environments: _rows(parameters, environments, posterior, settings, with_bias, n_sums),
         arrays.environments,
         n_results,
+        n_sums,
     )
     evaluation = _assemble(energies, gradients, arrays)
     if posterior is None:
         return evaluation, None, None
     deviations, mapped, *negative_sum = more
     bias = _assemble(-deviations, negative_sum[0], arrays) if with_bias else None
-    return evaluation, (deviations, norm(tf.reduce_sum(mapped, axis=0))), bias
+    sums = tf.reduce_sum(tf.reshape(mapped, (-1, n_sums, mapped.shape[1])), axis=0)  # over blocks
+    return evaluation, (deviations, norm(sums)), bias
 
 
 def _rows(
@@ -144,8 +148,12 @@ def _rows(
     posterior: tf.Tensor | None,
     settings: ModelSettings,
     with_bias: bool,
+    n_sums: int = 1,
 ) -> list[tf.Tensor]:
-    """Energies and their gradients; with a posterior `|P phi_i|` and the sum of `P phi_i`; gradients of the former."""
+    """Energies and their gradients; with a posterior `|P phi_i|`, sums of `P phi_i`, and gradients of the former.
+
+    Each of the sums is over as many atoms in a row.
+    """
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(environments.pairs)
         network = atomic_network(parameters, environments, settings)
@@ -158,18 +166,22 @@ def _rows(
             negative_sum = -tf.reduce_sum(deviations)
     rows = [energies, tape.gradient(total, environments.pairs)]
     if posterior is not None:
-        rows += [deviations, tf.reduce_sum(mapped, axis=0, keepdims=True)]
+        in_rows = tf.reshape(mapped, (n_sums, -1, mapped.shape[1]))
+        rows += [deviations, tf.reduce_sum(in_rows, axis=1)]
     if with_bias:
         rows.append(tape.gradient(negative_sum, environments.pairs))
     return rows
 
 
 def _in_blocks(
-    function: Callable[[Environments], list[tf.Tensor]], environments: Environments, n_results: int
+    function: Callable[[Environments], list[tf.Tensor]],
+    environments: Environments,
+    n_results: int,
+    n_sums: int,
 ) -> list[tf.Tensor]:
-    """The same as `function(environments)`, joined from blocks of atoms if there are many."""
+    """The same as `function(environments)`, joined from blocks of atoms if there are many, and one sum over all."""
     n_blocks = _n_blocks(environments.species.shape[0])
-    if n_blocks == 1:
+    if n_blocks == 1 or n_sums > 1:
         return function(environments)
     blocks = [tf.reshape(rows, (n_blocks, -1, *rows.shape[1:])) for rows in environments]
     kinds = [environments.pairs.dtype] * n_results
@@ -203,16 +215,18 @@ def compiled_evaluate(settings: ModelSettings, shape: BatchShape) -> Any:
 
 
 @cache
-def compiled_step(settings: ModelSettings, shape: tuple[int, int], with_bias: bool = False) -> Any:
-    """`evaluate_with_uncertainty`, compiled for one moving structure of A atoms and K neighbours.
+def compiled_step(settings: ModelSettings, shape: tuple[int, int, int], with_bias: bool = False) -> Any:
+    """`evaluate_with_uncertainty`, compiled for S moving structures of A atoms with K neighbours each.
 
     Pair vectors are made from positions, in float64.
 
-    The compiled function takes parameters, species [A], reverse [A, K], positions [A, 3], the shifts [A, K, 3]
-    that periodic images add to them (Å, float64; long enough to reach past the cutoff for padding), covalent radii
-    (Å, [A]), and the posterior of an `ErrorModel` or None. It returns the smallest distance in units of the sum of two
-    radii, and what `evaluate_with_uncertainty` does.
+    The compiled function takes parameters, species [S, A], reverse [S, A, K] (each structure counted from zero),
+    positions [S, A, 3], the shifts [S, A, K, 3] that periodic images add to them (Å, float64; long enough to reach
+    past the cutoff for padding), covalent radii (Å, [S, A]), and the posterior of an `ErrorModel` or None. It returns
+    the smallest distance in each structure in units of the sum of two radii [S], and what `evaluate_with_uncertainty`
+    does.
     """
+    n_structures, n_atoms, width = shape
 
     @Compiled
     def run(
@@ -224,13 +238,20 @@ def compiled_step(settings: ModelSettings, shape: tuple[int, int], with_bias: bo
         radii: tf.Tensor,
         posterior: tf.Tensor | None,
     ) -> tuple[tf.Tensor, Evaluation, tuple[tf.Tensor, tf.Tensor] | None, Evaluation | None]:
-        neighbour = reverse // reverse.shape[1]
+        starts = tf.range(n_structures)[:, None, None] * (n_atoms * width)
+        reverse = tf.reshape(reverse + starts, (-1, width))
+        species, positions, shifts, radii = (
+            tf.reshape(each, (-1, *each.shape[2:])) for each in (species, positions, shifts, radii)
+        )
+        neighbour = reverse // width
         pairs = tf.gather(positions, neighbour) - positions[:, None] + shifts
         touching = radii[:, None] + tf.gather(radii, neighbour)
-        closest = tf.reduce_min(tf.norm(pairs, axis=-1) / touching)
-        structure, volumes = tf.zeros_like(species), tf.zeros(1, settings.dtype)
+        distances = tf.reshape(tf.norm(pairs, axis=-1) / touching, (n_structures, -1))
+        structure = tf.repeat(tf.range(n_structures), n_atoms)
+        volumes = tf.zeros(n_structures, settings.dtype)
         arrays = BatchTensors(species, structure, tf.cast(pairs, settings.dtype), reverse, volumes)
-        return closest, *evaluate_with_uncertainty(parameters, arrays, posterior, settings, with_bias)
+        found = evaluate_with_uncertainty(parameters, arrays, posterior, settings, with_bias)
+        return tf.reduce_min(distances, axis=1), *found
 
     return run
 

@@ -1,7 +1,10 @@
 """A guarded simulation from its start to its end: it goes back where it leaves known ground, and ends in good order."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
+
+from ase.optimize.optimize import Optimizer
 
 from ase_bmdal.common.errors import BaselineError, SimulationStopped, UntrustedError
 from ase_bmdal.run.dataset import errors_before_training
@@ -9,6 +12,7 @@ from ase_bmdal.run.events import Cause, Rewound, SimulationEnded
 from ase_bmdal.uncertainty.calibrate import observed_coverage
 from ase_bmdal.walkers.guard import Guard, guard
 from ase_bmdal.walkers.stop import explained
+from ase_bmdal.walkers.together import Conductor
 from ase_bmdal.walkers.walker import Walker
 
 
@@ -46,11 +50,39 @@ def run(dyn: Any, walkers: Sequence[Walker], steps: int, **how: Any) -> bool:
     KeyboardInterrupt
         If Ctrl-C came; shown as a sentence that says what is kept and how to go on.
     """
+    with walkers[0].deadline.catching_sigterm(walkers[0].loop.stop):
+        return _run(dyn, walkers, steps, **how)
+
+
+def run_together(simulations: Sequence[tuple[Any, Sequence[Walker]]], steps: int, **how: Any) -> list[bool]:
+    """Run several simulations in turns, each with its walkers; see `run`.
+
+    What else `run` takes, as `fmax`, is for the optimizers among them.
+
+    Raises
+    ------
+    Error
+        As `run`. The others go on after an `UntrustedError`, which is raised at their ends; any other ends them.
+    """
+    everyone = [walker for _, walkers in simulations for walker in walkers]
+    conductor = Conductor(everyone[0].loop)
+    relaxed = [dyn for dyn, _ in simulations if isinstance(dyn, Optimizer)]
+    runs = [
+        partial(_run, dyn, walkers, steps, **({} if relaxed and dyn not in relaxed else how))
+        for dyn, walkers in simulations
+    ]
+    with (
+        everyone[0].deadline.catching_sigterm(everyone[0].loop.stop),
+        conductor.conducting(everyone),
+    ):
+        return conductor.run(runs)
+
+
+def _run(dyn: Any, walkers: Sequence[Walker], steps: int, **how: Any) -> bool:
     loop, held = walkers[0].loop, guarded(dyn, walkers)
     reason = "all steps are done"
     try:
-        with walkers[0].deadline.catching_sigterm(loop.stop):
-            return held.run(steps, **how)
+        return held.run(steps, **how)
     except SimulationStopped as stop:
         reason = str(stop)
         return False

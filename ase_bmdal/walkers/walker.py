@@ -1,6 +1,6 @@
 """One simulation, or one image of it: each force call from a prediction to a verdict, and to a round if one is due."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -86,12 +86,15 @@ class Walker:
         Frames it doubts.
     guards
         Simulations that can go back if forces are rejected.
+    predicting
+        Predicts with an evaluator, as `Evaluator.predict`.
     """
 
     def __init__(self, loop: Loop, name: str = "") -> None:
         self.loop, self.name = loop, name
         settings = loop.learner.settings
         self._evaluator, self._offered = Evaluator(), 0
+        self.predicting: Callable[..., Prediction] = Evaluator.predict
         self._baseline = loop.baseline and loop.baseline.another()
         self.bias = Bias(settings.simulation.bias)
         self.deadline = Deadline(settings.simulation.max_wall_time)
@@ -286,7 +289,8 @@ class Walker:
         if current is None:
             raise RuntimeError("expected a potential, the learner has none")
         self.asked, error_model = current.generation, current.error_model
-        prediction = self._evaluator.predict(
+        prediction = self.predicting(
+            self._evaluator,
             current.potential,
             atoms,
             error_model.posterior if error_model else None,

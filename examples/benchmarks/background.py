@@ -58,7 +58,14 @@ def measure(
     atoms.symbols[::4] = "Ag"
     MaxwellBoltzmannDistribution(atoms, temperature_K=how.temperature, rng=_rng())
     atoms.calc = calc
-    dyn = Langevin(atoms, 2 * units.fs, temperature_K=how.temperature, friction=0.01 / units.fs, rng=_rng())
+    dyn = Langevin(
+        atoms,
+        2 * units.fs,
+        temperature_K=how.temperature,
+        friction=0.01 / units.fs,
+        fixcm=False,
+        rng=_rng(),
+    )
     start = time.perf_counter()
     with calc:
         while calc.learner.is_learning:

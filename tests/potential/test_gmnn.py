@@ -160,7 +160,7 @@ def test_shapes_are_traced_once_per_bucket(compiled):
         frame = rattled(crystal, seed=step, by=0.2)
         moving.predict(model, frame)
         seen.add(Geometry.of(frame, 4.5).width)
-    shapes = {(8, bucket(width)) for width in seen}
+    shapes = {(1, 8, bucket(width)) for width in seen}
     assert compiled_step.cache_info().currsize - before == len(shapes) < len(seen)
     assert all(compiled_step(model.settings, s, False).n_traces == 1 for s in shapes)
     before = compiled_evaluate.cache_info().currsize

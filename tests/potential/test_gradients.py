@@ -17,7 +17,8 @@ from tests.builders import random_model, rattled
 @pytest.mark.parametrize("how", ["plain", "posterior", "pulled"])
 def test_blocks_of_atoms_change_nothing(monkeypatch, how, repulsion):
     model = random_model([11, 17], repulsion=repulsion)
-    structures = [rattled(bulk("NaCl", "rocksalt", a=4.0) * (2, 2, n), seed=n) for n in (1, 2, 3)]
+    sizes = (1, 2, 3) if how == "plain" else (3,)
+    structures = [rattled(bulk("NaCl", "rocksalt", a=4.0) * (2, 2, n), seed=n) for n in sizes]
     [(_, batch)] = batches(structures, model.elements, 4.0, np.float64, 1000)
     rng = np.random.default_rng(0)
     n_features = model.settings.n_invariants + 1
