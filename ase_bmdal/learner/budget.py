@@ -1,11 +1,9 @@
 """When learning ends."""
 
-from collections.abc import Sequence
 from itertools import islice
 
 from ase_bmdal.learner.settings import LearnerSettings
-from ase_bmdal.run.dataset import Dataset, errors_before_training
-from ase_bmdal.run.store import Entry
+from ase_bmdal.run.dataset import Dataset
 from ase_bmdal.uncertainty.calibrate import largest_bound
 
 
@@ -32,20 +30,18 @@ def converged(settings: LearnerSettings, dataset: Dataset) -> str | None:
     if len(recent) < wanted.rounds:
         return None
     tolerance = settings.uncertainty.force_tolerance if settings.uncertainty.enabled else None
-    bounds = [largest_bound(entries) for entries in recent]
-    if tolerance and all(bound and bound < tolerance for bound in bounds):
-        return f"no force was expected to be wrong by {tolerance} eV/Å for {wanted.rounds} rounds"
-    errors = [errors_before_training(entries) for entries in recent]
-    if all(error and error[0] < wanted.force_mae for error in errors):
+    if tolerance:
+        bounds = [largest_bound(dataset.of_round(number)) for number in recent]
+        if all(bound and bound < tolerance for bound in bounds):
+            return f"no force was expected to be wrong by {tolerance} eV/Å for {wanted.rounds} rounds"
+    errors = [dataset.errors_before_training(number) for number in recent]
+    if all(error and error.force_mae < wanted.force_mae for error in errors):
         return f"the force error before training was below {wanted.force_mae} eV/Å for {wanted.rounds} rounds"
     return None
 
 
-def _last_rounds(dataset: Dataset, n: int) -> list[Sequence[Entry]]:
-    """Entries of the last rounds of which nothing is missing."""
-    rounds = (dataset.of_round(number) for number in range(dataset.n_rounds, 0, -1))
-    return list(islice((entries for entries in rounds if all(map(_is_known, entries))), n))
-
-
-def _is_known(entry: Entry) -> bool:
-    return entry.status != "pending"
+def _last_rounds(dataset: Dataset, n: int) -> list[int]:
+    """The last rounds of which nothing is missing."""
+    missing = {entry.round for entry in dataset.pending}
+    rounds = (number for number in range(dataset.n_rounds, 0, -1) if number not in missing)
+    return list(islice(rounds, n))

@@ -26,7 +26,7 @@ from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.learner.training import PotentialHistory, Train, Trained, TrainingJob, TrainingResult
 from ase_bmdal.potential.gmnn import Potential
 from ase_bmdal.potential.training import train
-from ase_bmdal.run.dataset import Dataset, errors_before_training
+from ase_bmdal.run.dataset import Dataset
 from ase_bmdal.run.events import Cause, Event, Listener, Round
 from ase_bmdal.run.folder import RunFolder
 from ase_bmdal.run.history import History
@@ -505,7 +505,7 @@ class Learner:
     def _summary(self, number: int, seconds: Mapping[str, float]) -> Round:
         """A round, in numbers."""
         entries = self.dataset.of_round(number)
-        force_mae, force_rmse, energy_mae = errors_before_training(entries) or (None, None, None)
+        force_mae, force_rmse, energy_mae = self.dataset.errors_before_training(number) or (None, None, None)
         batch = self._batch if self._batch and self._batch.round == number else None
         # A round that is trained again, as after a restart with other settings, keeps what it was before.
         earlier = next((each for each in History.read(self.directory).rounds if each.round == number), None)

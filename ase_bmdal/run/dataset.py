@@ -3,7 +3,7 @@
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from ase import Atoms
 
@@ -13,6 +13,22 @@ from ase_bmdal.run.events import Cause
 from ase_bmdal.run.store import Entry, LabelStore
 
 _number = attrgetter("id")
+
+
+class Errors(NamedTuple):
+    """Errors of predictions.
+
+    Attributes
+    ----------
+    force_mae, force_rmse
+        Mean absolute and root-mean-square error of the components of forces, eV/Å.
+    energy_mae
+        Mean absolute error of the energy per atom, eV.
+    """
+
+    force_mae: float
+    force_rmse: float
+    energy_mae: float
 
 
 class Dataset:
@@ -40,6 +56,7 @@ class Dataset:
         self.pending: list[Entry] = []
         self.done_ids: list[int] = []
         self._by_round: dict[int, list[Entry]] = {}
+        self._errors: dict[int, Errors | None] = {}  # of rounds, until something in them changes
         for entry in store.rows():
             self._take(entry.learned)
 
@@ -53,6 +70,7 @@ class Dataset:
     def _take(self, entry: Entry) -> None:
         _put(self.entries, entry)
         _put(self._by_round.setdefault(entry.round, []), entry)
+        self._errors.pop(entry.round, None)
         if entry.status == "pending":
             _put(self.pending, entry)
             return
@@ -78,6 +96,12 @@ class Dataset:
     def of_round(self, number: int) -> list[Entry]:
         """Structures chosen in one round, whatever became of them."""
         return list(self._by_round.get(number, ()))
+
+    def errors_before_training(self, number: int) -> Errors | None:
+        """How wrong the predictions were that were made of a round before training on it; None if there are none."""
+        if number not in self._errors:
+            self._errors[number] = _errors(self.of_round(number))
+        return self._errors[number]
 
     def status(self, id: int) -> str:
         """``"pending"``, ``"done"`` or ``"failed"``."""
@@ -156,15 +180,7 @@ def _remove(entries: list[Entry], entry: Entry) -> None:
         del entries[place]
 
 
-def errors_before_training(entries: Sequence[Entry]) -> tuple[float, float, float] | None:
-    """How wrong the predictions made before training on some labels were.
-
-    Returns
-    -------
-    tuple or None
-        Mean absolute and root-mean-square force error, eV/Å, and mean absolute energy error per atom, eV;
-        None if there were no predictions.
-    """
+def _errors(entries: Sequence[Entry]) -> Errors | None:
     known = [entry for entry in entries if entry.is_test]
     if not known:
         return None
@@ -173,7 +189,7 @@ def errors_before_training(entries: Sequence[Entry]) -> tuple[float, float, floa
         (entry.prediction["energy"] - entry.atoms.get_potential_energy()) / len(entry.atoms)
         for entry in known
     ]
-    return forces.mae, forces.rmse, Deviation.of(energies).mae
+    return Errors(forces.mae, forces.rmse, Deviation.of(energies).mae)
 
 
 def force_deviation(entries: Sequence[Entry]) -> Deviation:

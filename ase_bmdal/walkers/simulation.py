@@ -7,7 +7,6 @@ from typing import Any
 from ase.optimize.optimize import Optimizer
 
 from ase_bmdal.common.errors import BaselineError, SimulationStopped, UntrustedError
-from ase_bmdal.run.dataset import errors_before_training
 from ase_bmdal.run.events import Cause, Rewound, SimulationEnded
 from ase_bmdal.uncertainty.calibrate import observed_coverage
 from ase_bmdal.walkers.guard import Guard, guard
@@ -133,8 +132,7 @@ def _set_back(held: Guard, walker: Walker) -> str:
 
 def _end(reason: str, held: Guard, walker: Walker) -> SimulationEnded:
     dataset = walker.loop.learner.dataset
-    entries = dataset.of_round(dataset.next_round - 1)
-    force_mae = (errors_before_training(entries) or (None,))[0]
-    return SimulationEnded(
-        reason, held.dyn.nsteps, held.rewinds, len(dataset.done), force_mae, observed_coverage(entries)
-    )
+    last = dataset.next_round - 1
+    errors, coverage = dataset.errors_before_training(last), observed_coverage(dataset.of_round(last))
+    force_mae = errors.force_mae if errors else None
+    return SimulationEnded(reason, held.dyn.nsteps, held.rewinds, len(dataset.done), force_mae, coverage)
