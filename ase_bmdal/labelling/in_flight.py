@@ -91,7 +91,8 @@ class InFlight:
         Raises
         ------
         LabellingError
-            If a worker does not see the scratch folder; if the labeller was closed and there is nothing left.
+            If a worker does not see the scratch folder; if the labeller was closed, or the executor will bring
+            nothing more, and there is nothing left.
         SimulationStopped
             If it was stopped and there is nothing left.
         """
@@ -103,6 +104,7 @@ class InFlight:
         arrived = self._take(timeout)
         if not arrived:
             self._refuse()
+            self._refuse_to_wait_in_vain()
         return arrived
 
     def drain(self) -> dict[int, Outcome]:
@@ -118,9 +120,10 @@ class InFlight:
             If the executor takes no structures, or has lost the same one twice.
         """
         if self._losses.trouble:
-            trouble, self._losses.trouble = self._losses.trouble[0], []
+            why = [self._losses.trouble[0], self._backend.hindrance()]
+            self._losses.trouble = []
             raise LabellingError(
-                f"some of {self._given} structures have no label and stay pending: {trouble}"
+                f"some of {self._given} structures have no label and stay pending: {'; '.join(filter(None, why))}"
             )
 
     def close(self) -> None:
@@ -129,6 +132,12 @@ class InFlight:
         self._queue.cancel()
         self._structures.clear()
         self._waiting.clear()
+
+    def _refuse_to_wait_in_vain(self) -> None:
+        if self._structures and (reason := self._backend.hindrance()):
+            raise LabellingError(
+                f"{len(self._structures)} structures have no label and stay pending: {reason}"
+            )
 
     def _hand_over(self, n: int) -> None:
         for number in [self._waiting.popleft() for _ in range(n)]:

@@ -3,7 +3,7 @@
 import shlex
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from ase_bmdal.common.settings import settings
 
@@ -35,6 +35,14 @@ class LabellingSettings:
     quorum
         Part of a round that suffices to go on: failures are then replaced at once, and what comes later joins the next.
         None is all of it in the blocking loop, nine tenths in the background.
+    jobs
+        Jobs that ``"slurm"`` has in the queue at a time, each of which computes one label after the other.
+    job
+        What ``"slurm"`` tells ``dask_jobqueue.SLURMCluster`` of each job, besides what follows from `cores`:
+        ``{"queue": "short", "memory": "8GB", "walltime": "02:00:00"}``.
+    worker_wait
+        Longest time without a single worker of a dask cluster, seconds, before a run ends with an error. None is ten
+        minutes, and no limit where the workers are jobs in a queue.
     environment
         Environment variables of a calculation by name: a text sets one; None hands down what the label worker has,
         where it would be dropped, as those of SLURM and of an outer MPI are. A ``*`` at the end of a name stands for
@@ -49,6 +57,9 @@ class LabellingSettings:
     threads: Annotated[int, Field(ge=1)] | None = None
     launcher: Annotated[str, Field(min_length=1)] | None = None
     quorum: Annotated[float, Field(gt=0, le=1)] | None = None
+    jobs: Annotated[int, Field(ge=1)] = 1
+    job: dict[str, JsonValue] = Field(default_factory=dict)
+    worker_wait: Annotated[float, Field(gt=0)] | None = None
     environment: dict[str, str | None] = Field(default_factory=dict)
 
     def __post_init__(self) -> None:

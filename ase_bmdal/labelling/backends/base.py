@@ -1,5 +1,6 @@
 """What a backend is."""
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -16,8 +17,11 @@ class Backend:
         Whether it ends with the labeller.
     isolated
         Whether labels are computed in child processes.
+    hindrance
+        Asked when nothing has come for a while: why nothing will come; empty while something may.
     """
 
     executor: Executor
     owned: bool = True
     isolated: bool = True
+    hindrance: Callable[[], str] = str

@@ -43,7 +43,7 @@ def dask(folder):
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        yield client.get_executor()
+        yield client
 
 
 @contextlib.contextmanager
