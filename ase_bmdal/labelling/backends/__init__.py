@@ -69,6 +69,6 @@ def resolve(choice: ExecutorChoice, n_workers: int | None, settings: LabellingSe
     if not isinstance(choice, str) or choice not in BACKENDS:
         names = ", ".join(f'"{name}"' for name in BACKENDS)
         raise ValueError(
-            f"executor must be {names} a concurrent.futures.Executor or a dask Client, got {choice!r}"
+            f"executor must be {names}, a concurrent.futures.Executor or a dask Client, got {choice!r}"
         )
     return BACKENDS[choice](n_workers, settings)
