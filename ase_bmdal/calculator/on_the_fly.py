@@ -63,8 +63,8 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         counts. The difference to it is learned, with a tenth of the labels where it is a good one; it runs in every
         force call, in this process. None for none.
     executor
-        Where labels are computed: ``"local"`` (a process for each core), ``"in-process"``, ``"mpi"``, or any
-        `concurrent.futures.Executor`.
+        Where labels are computed: ``"local"`` (a process for each core), ``"in-process"``, ``"mpi"``, ``"slurm"``, a
+        dask ``Client``, or any `concurrent.futures.Executor`.
     background
         True has the simulation go on while labels are computed and potentials are trained, the latter in a process of
         its own; ``lead``, ``most_in_flight``, ``new_labels`` and ``training_threads`` say how, see

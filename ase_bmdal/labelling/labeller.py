@@ -36,7 +36,7 @@ class Labeller:
     scratch
         Folder that all workers see. Each structure has a folder of its own below it, removed on success.
     executor
-        ``"local"``, ``"mpi"``, ``"in-process"`` or any `concurrent.futures.Executor`.
+        ``"local"``, ``"mpi"``, ``"in-process"``, ``"slurm"``, a dask ``Client`` or any `concurrent.futures.Executor`.
     n_workers
         Number of workers for ``"local"``; None for as many as there are cores for.
     settings
