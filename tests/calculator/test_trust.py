@@ -203,7 +203,7 @@ def test_a_prediction_that_is_no_number_is_gone_back_from(watch, run):
     calc = learning(watch.reference, run, pool_size=50)
     dyn = moving(copper(), calc)
     dyn.run(3)
-    predict, broken = calc._walker._evaluator.predict, []
+    predict, broken = calc._walker.predicting, []
 
     def once(*structure, **how):
         prediction = predict(*structure, **how)
@@ -212,7 +212,7 @@ def test_a_prediction_that_is_no_number_is_gone_back_from(watch, run):
         broken.append(True)
         return prediction._replace(label=replace(prediction.label, forces=np.full((4, 3), np.nan)))
 
-    calc._walker._evaluator.predict = once
+    calc._walker.predicting = once
     calc.run(dyn, 5)
     assert dyn.nsteps == 8
     assert "is not a number" in rounds(run)[-1]["reason"]
