@@ -478,6 +478,8 @@ class Learner:
         """
         report = replace(self._summary(result.number, seconds), **result.training._asdict())
         self._potentials.take(result)
+        if result.features is not None:
+            self._features.take(result.notes["label_ids"], result.features, self.generation)
         self._folder.note(report)  # first: a kill in between repeats the training, and nothing is missing
         self._potentials.keep(result.number)
         return report

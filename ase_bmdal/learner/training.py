@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 from ase import Atoms
 
+from ase_bmdal.acquisition.kernel import Floats
 from ase_bmdal.common.deviation import Deviation
 from ase_bmdal.common.randomness import stream
 from ase_bmdal.learner.initial_holdout import initial_holdout
+from ase_bmdal.learner.known_features import known_features
 from ase_bmdal.learner.loading import read_potential, save_potential
 from ase_bmdal.learner.promotion import objection
 from ase_bmdal.learner.settings import LearnerSettings
@@ -98,6 +100,9 @@ class TrainingResult(NamedTuple):
         How it came about.
     notes
         Of the model file.
+    features : [n_entries, n_features]
+        Of the labels, by the kernel of the selection; None if there will be no selection, or none that compares
+        structures.
     """
 
     number: int
@@ -106,6 +111,7 @@ class TrainingResult(NamedTuple):
     tolerance: float | None
     training: Training
     notes: dict[str, Any]
+    features: Floats | None = None
 
 
 class PotentialTrainer:
@@ -161,7 +167,13 @@ class PotentialTrainer:
         error_model = self._fitted(found, entries)
         training = Training("not promoted" if wrong else "warm" if warm else "from scratch", first or "")
         return TrainingResult(
-            number, found, error_model, self._tolerance(error_model, entries), training, notes
+            number,
+            found,
+            error_model,
+            self._tolerance(error_model, entries),
+            training,
+            notes,
+            None if job.final else self._features(found, entries),
         )
 
     def predict_held_out(self, entries: Sequence[Entry], number: int) -> dict[int, dict[str, Any]]:
@@ -219,6 +231,13 @@ class PotentialTrainer:
             _force_mae([found[entry.id]["forces"] for entry in unseen], unseen),
             _force_mae([label.forces for label in labels], [entry.whole for entry in unseen]),
         )
+
+    def _features(self, potential: Potential, entries: Sequence[Entry]) -> Floats | None:
+        """Here, where nobody waits for them if simulations go on."""
+        kernel = self._settings.acquisition.kernel
+        if kernel.is_diagonal:
+            return None
+        return known_features(kernel, potential, entries, self._settings.seed)
 
     def _fitted(self, potential: Potential, entries: Sequence[Entry]) -> ErrorModel | None:
         limits = self._settings.uncertainty

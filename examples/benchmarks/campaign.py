@@ -2,7 +2,7 @@
 
 Labels take 60 to 600 s (log-normal), 2 % fail, 1 % take ten times as long. Simulations are always ahead: the pool is
 full whenever the loop looks. Trainings take as long on the clock as one thread needs by the default recipe for ethanol,
-measured first; what they would give is made up. What the driver does is real, and timed.
+measured first; what they would give is made up. What the driver does besides training is real, and timed.
 
     python examples/benchmarks/campaign.py --labels 10000 --workers 10 100 1000 --out campaign.jsonl
 """
@@ -15,8 +15,9 @@ import resource
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -28,7 +29,14 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 from common import announce, row, table
 
-from ase_bmdal import BackgroundSettings, LabellingSettings, ModelSettings, UncertaintyLimits, train
+from ase_bmdal import (
+    BackgroundSettings,
+    LabellingSettings,
+    ModelSettings,
+    TrainingSettings,
+    UncertaintyLimits,
+    train,
+)
 from ase_bmdal.labelling import Failure
 from ase_bmdal.labelling.labeller import Labeller
 from ase_bmdal.labelling.outcome import ComputedLabel, Outcome
@@ -126,9 +134,9 @@ def label(atoms: Atoms, seconds: float) -> ComputedLabel:
 class Training:
     """Trainings that take as long on the clock as they would; they give the potential there was."""
 
-    def __init__(self, clock: Clock, settings: LearnerSettings, cost: float) -> None:
-        self.clock, self.settings, self.cost = clock, settings, cost
-        self.seconds, self.number = 0.0, 0
+    def __init__(self, clock: Clock, settings: LearnerSettings, costs: Mapping[int, float]) -> None:
+        self.clock, self.settings, self.costs = clock, settings, costs
+        self.seconds, self.number, self.in_vain = 0.0, 0, 0.0
         self._trainer = PotentialTrainer(settings, lambda event: None, train=self._train)
         self._job: TrainingJob | None = None
         self.end = np.inf
@@ -136,7 +144,8 @@ class Training:
     def start(self, job: TrainingJob) -> None:
         """Begin one."""
         before = self.seconds
-        self._job, self._result = job, self._trainer.carry_out(job)
+        with self.apart():
+            self._job, self._result = job, self._trainer.carry_out(job)
         self.end = self.clock.now + self.seconds - before
 
     def poll(self) -> TrainingResult | None:
@@ -151,7 +160,9 @@ class Training:
         self._job, self.end = None, np.inf
 
     def _train(self, structures: Sequence[Atoms], *, training: Any, **how: Any) -> Any:
-        self.seconds += self.cost * len(structures) * training.epochs_for(len(structures))
+        n = len(structures)
+        cost = np.interp(training.batch_size_for(n), list(self.costs), list(self.costs.values()))
+        self.seconds += float(cost) * n * training.epochs_for(n)
         self.number += 1
         return potential()
 
@@ -161,6 +172,13 @@ class Training:
         found = self._train(structures, **how)
         self.clock.now += self.seconds - before
         return found
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """What this process does in place of another, which does not count as the driver's."""
+        start = time.perf_counter()
+        yield
+        self.in_vain += time.perf_counter() - start
 
 
 @cache
@@ -188,32 +206,44 @@ def frames(rng: np.random.Generator, n: int) -> list[Atoms]:
     return found
 
 
-def cost_of_training() -> float:
-    """Seconds that one structure takes in one epoch, with one thread, by the default recipe."""
+def costs_of_training() -> dict[int, float]:
+    """Seconds that one structure takes in one epoch, by the number of structures in a step; by the default recipe."""
     structures = []
-    for seed in range(60):
+    for seed in range(64):
         atoms = molecule("CH3CH2OH")
         atoms.rattle(0.05, seed=seed)
         structures.append(made(atoms, EMT()))
+    return {n: cost_of_training(structures, n) for n in (2, 4, 8, 16, 32)}
+
+
+def cost_of_training(structures: Sequence[Atoms], batch_size: int) -> float:
+    """Seconds that one of them takes in one epoch."""
     times = []
-    for epochs in (5, 5, 25):  # the first compiles
+    for epochs in (5, 5, 45):  # the first compiles
         start = time.perf_counter()
-        train(structures, epochs=epochs)
+        train(structures, training=TrainingSettings(epochs=epochs, batch_size=batch_size))
         times.append(time.perf_counter() - start)
-    return (times[2] - times[1]) / 20 / len(structures)
+    return (times[2] - times[1]) / 40 / len(structures)
 
 
 class Waits(Blocking):
     """The blocking loop, which goes on with the clock where it waits."""
 
     cluster: Cluster
+    trainings: Training
+
+    def _finish_round(self) -> None:
+        with self.trainings.apart():
+            super()._finish_round()
 
     def _poll(self) -> dict[int, Outcome]:
         self.cluster.advance()
         return super()._poll()
 
 
-def campaign(folder: Path, how: argparse.Namespace, kind: str, n_workers: int, cost: float) -> dict[str, Any]:
+def campaign(
+    folder: Path, how: argparse.Namespace, kind: str, n_workers: int, costs: Mapping[int, float]
+) -> dict[str, Any]:
     """One campaign to its end."""
     rng, clock = np.random.default_rng(how.seed), Clock()
     cluster = Cluster(clock, n_workers, rng)
@@ -231,7 +261,7 @@ def campaign(folder: Path, how: argparse.Namespace, kind: str, n_workers: int, c
         ),
         convergence=replace(LearnerSettings().convergence, force_mae=0.0),
     )
-    trainings = Training(clock, settings, cost)
+    trainings = Training(clock, settings, costs)
     potential()  # now, not in the time that is taken
     learner = Learner(RunFolder(folder), settings, train=trainings.blocking)
     first = learner.begin(frames(rng, N_INITIAL), Cause.INITIAL, "initial structures")
@@ -245,11 +275,11 @@ def campaign(folder: Path, how: argparse.Namespace, kind: str, n_workers: int, c
         without_waiting(loop, cluster, trainings, rng)
     else:
         loop = Waits(learner, labeller, Reporter(None))
-        loop.cluster = cluster
+        loop.cluster, loop.trainings = cluster, trainings
         while learner.is_learning:
             offer(learner, rng)
             loop.round(Request(Cause.POOL_FULL), learner.generation)
-    driver = time.perf_counter() - start_of_run
+    driver = time.perf_counter() - start_of_run - trainings.in_vain
     n_labels = len(learner.dataset.done) - N_INITIAL
     loop.close()
     return {
@@ -264,7 +294,7 @@ def campaign(folder: Path, how: argparse.Namespace, kind: str, n_workers: int, c
         "driver_ms_per_label": 1000 * driver / n_labels,
         "memory_MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "selection": how.selection,
-        "cost_of_training": cost,
+        "costs_of_training": costs,
         "commit": commit(),
     }
 
@@ -300,23 +330,30 @@ def main() -> None:
     options.add_argument("--loops", nargs="+", default=["blocking", "quorum", "background"])
     options.add_argument("--selection", default="LCMD + FEAT(LL)")
     options.add_argument(
-        "--cost", type=float, help="seconds of a structure in an epoch; measured if not given"
+        "--costs",
+        type=_costs,
+        help="seconds of a structure in an epoch by the size of a step, as JSON; measured if not given",
     )
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--out", type=Path)
     options.add_argument("--background", type=json.loads, default={}, help="BackgroundSettings, as JSON")
     how = options.parse_args()
     announce("A campaign")
-    cost = how.cost or cost_of_training()
-    print(f"a structure takes {1000 * cost:.2f} ms of training in an epoch")
+    costs = how.costs or costs_of_training()
+    for n, seconds in costs.items():
+        print(f"a structure takes {1000 * seconds:.2f} ms of training in an epoch of steps of {n}")
     table(*SHOWN)
     for n_workers, kind in itertools.product(how.workers, how.loops):
         with tempfile.TemporaryDirectory() as folder:
-            found = campaign(Path(folder) / "run", how, kind, n_workers, cost)
+            found = campaign(Path(folder) / "run", how, kind, n_workers, costs)
         row(*_shown(found))
         if how.out:
             with how.out.open("a") as file:
                 file.write(json.dumps(found) + "\n")
+
+
+def _costs(text: str) -> dict[int, float]:
+    return {int(n): float(seconds) for n, seconds in json.loads(text).items()}
 
 
 def _shown(found: Mapping[str, Any]) -> list[Any]:

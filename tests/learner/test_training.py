@@ -1,12 +1,15 @@
 """When a round trains from scratch, and when its potential is not taken."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from ase_bmdal import TrainingSettings, UncertaintyLimits
+from ase_bmdal import Acquisition, TrainingSettings, UncertaintyLimits
 from ase_bmdal.learner import training as module
+from ase_bmdal.learner.known_features import KnownFeatures
 from ase_bmdal.learner.settings import LearnerSettings, Promotion, Retraining
-from ase_bmdal.learner.training import PotentialHistory
+from ase_bmdal.learner.training import PotentialHistory, PotentialTrainer
 from ase_bmdal.run.folder import RunFolder
 from ase_bmdal.run.store import Entry
 from tests.builders import random_model
@@ -128,3 +131,32 @@ def test_a_warm_round_is_short_and_may_be_slow():
     assert warm.left_of_rates(np.array([0.0, 0.5])) == pytest.approx([0.1, 0.1 / 4])
     assert Retraining(epochs=7).warm_start(training, 50).epochs == 7
     assert Retraining().warm_start(TrainingSettings(), 50).epochs == TrainingSettings().epochs_for(50) // 4
+
+
+@pytest.mark.parametrize(
+    ("selection", "final", "is_described"),
+    [("LCMD + FEAT(LL)", False, True), ("LCMD + FEAT(LL)", True, False), ("MAXDIAG + RND", False, False)],
+)
+def test_features_of_the_labels_come_with_the_potential(models, monkeypatch, selection, final, is_described):
+    """If another selection may compare with them; what `KnownFeatures` takes over is not computed again."""
+    settings = replace(SETTINGS, selection=selection)
+    trainer = PotentialTrainer(settings, lambda event: None, train=Trainings())
+    known, new = rows(4), rows(6)[4:]
+    found = trainer.carry_out(models.job(known, 0, final=final)).features
+    assert (found is not None) == is_described
+    if found is not None:
+        kernel = Acquisition.parse(selection).kernel
+        features, fresh = (KnownFeatures(kernel, settings.seed) for _ in range(2))
+        features.take([entry.id for entry in known], found, 1)
+        expected = fresh.of([*known, *new], SOUND, 1)
+        asked, evaluate = [], type(kernel).evaluate
+        monkeypatch.setattr(
+            type(kernel),
+            "evaluate",
+            lambda self, potential, structures, **how: (
+                asked.append(len(structures)) or evaluate(self, potential, structures, **how)
+            ),
+        )
+        np.testing.assert_allclose(features.of([*known, *new], SOUND, 1), expected, rtol=1e-4, atol=1e-5)
+        features.of(known, SOUND, 2)
+        assert asked == [2, 4]

@@ -70,6 +70,7 @@ def test_it_gives_what_is_given_here(process, settings):
         found, expected = result(process), here.carry_out(job(n, number, before, known))
         for name, value in parameters(expected.potential).items():
             np.testing.assert_allclose(parameters(found.potential)[name], value, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(found.features, expected.features, rtol=1e-2, atol=1e-3)
         assert (found.number, found.training, found.notes) == (number, expected.training, expected.notes)
         before, known = found.potential, found.notes["label_ids"]
     assert found.training.training == "warm"
