@@ -5,7 +5,7 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 
-EAGER = ("calculator", "cli", "examples", "learner", "run", "walkers")  # rooms whose networks are tiny
+EAGER = ("examples", "learner", "run", "walkers")  # rooms whose networks are tiny
 
 
 @contextmanager

@@ -145,7 +145,7 @@ def expect_a_whole_run(folder):
 
 def test_a_kill_at_any_moment_loses_no_finished_label(tmp_path):
     write(tmp_path, signal_at="LabelDone EpochDone Round")
-    chance, kept, lives, kills = random.Random(0), [], 8, 0
+    chance, kept, lives, kills = random.Random(0), [], 5, 0
     for life in range(lives):
         process = start(tmp_path)
         wait_until(ended_or(process, tmp_path / "now" if life % 4 else tmp_path / "run"), 100)

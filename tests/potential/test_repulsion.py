@@ -214,7 +214,7 @@ class TestTraining:
         """Water and hydrogen; every third molecule is squeezed."""
         return [
             squeezed(rattled(molecule(name), seed=seed), 0.5 if seed % 3 == 0 else 1.0)
-            for name, seed in itertools.product(("H2O", "H2"), range(6))
+            for name, seed in itertools.product(("H2O", "H2"), (1, 2, 3))
         ]
 
     def test_the_network_learns_what_it_learns_without(self):
@@ -231,7 +231,7 @@ class TestTraining:
 
     def test_the_loss_falls_in_single_precision_compiled(self):
         epochs = []
-        data = [learned(atoms) for atoms in self.structures()[:6]]
+        data = [learned(atoms) for atoms in self.structures()]
         train(data, architecture=SINGLE, epochs=40, on_epoch=epochs.append)
         assert np.isfinite([epoch.train_loss for epoch in epochs]).all()
         assert epochs[-1].train_loss < 0.1 * epochs[0].train_loss
