@@ -57,17 +57,16 @@ class Dataset:
         self.done_ids: list[int] = []
         self._by_round: dict[int, list[Entry]] = {}
         self._errors: dict[int, Errors | None] = {}  # of rounds, until something in them changes
-        for entry in store.rows():
-            self._take(entry.learned)
+        self._take(store.rows())
 
-    def _read(self, ids: Sequence[int]) -> list[Entry]:
+    def _take(self, entries: Sequence[Entry]) -> list[Entry]:
         """Take over entries as they are in the file: what a restart would find."""
-        found = [entry.learned for entry in self._store.read(ids)]
-        for entry in found:
-            self._take(entry)
-        return found
+        taken = [entry.learned for entry in entries]
+        for entry in taken:
+            self._keep(entry)
+        return taken
 
-    def _take(self, entry: Entry) -> None:
+    def _keep(self, entry: Entry) -> None:
         _put(self.entries, entry)
         _put(self._by_round.setdefault(entry.round, []), entry)
         self._errors.pop(entry.round, None)
@@ -129,7 +128,7 @@ class Dataset:
         StoreError
             If they cannot be written; nothing is added then.
         """
-        ids = self._store.add(
+        entries = self._store.add(
             structures,
             round=round,
             source=source,
@@ -138,7 +137,7 @@ class Dataset:
             predictions=predictions,
             records=records,
         )
-        return self._read(ids)
+        return self._take(entries)
 
     def finish(self, records: Mapping[int, Outcome]) -> None:
         """Write what calculations came to in one commit; after Ctrl-C in the midst of it, once more.
@@ -149,17 +148,14 @@ class Dataset:
             If it cannot be written; all that was written before is still there.
         """
         try:
-            self._store.finish_all(records)
+            self._take(self._store.finish(records))
         except KeyboardInterrupt:  # nothing is lost that was computed
-            self._store.finish_all(records)
+            self._take(self._store.finish(records))
             raise
-        finally:
-            self._read(list(records))
 
     def record_predictions(self, predictions: Mapping[int, Mapping[str, Any]]) -> None:
         """Note what a potential that was not trained on them says of some labels, by number."""
-        self._store.record_predictions(predictions)
-        self._read(list(predictions))
+        self._take(self._store.record_predictions(predictions))
 
 
 def _place(entries: Sequence[Entry], id: int) -> int:

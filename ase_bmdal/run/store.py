@@ -24,7 +24,7 @@ import json
 import math
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ class LabelStore:
         walkers: Sequence[str] | None = None,
         predictions: Sequence[Prediction] | None = None,
         records: Sequence[Outcome | None] | None = None,
-    ) -> list[int]:
+    ) -> list[Entry]:
         """Add structures in one commit.
 
         Parameters
@@ -161,8 +161,8 @@ class LabelStore:
 
         Returns
         -------
-        list of int
-            Numbers of the rows.
+        list of Entry
+            The rows, as they are in the file.
 
         Raises
         ------
@@ -179,19 +179,20 @@ class LabelStore:
                 record = records[k] if records else None
                 copy = structure_only(atoms, with_weights=record is not None)
                 ids.append(_write(database, copy, pairs, data, record=record))
-        return ids
+            return self._entries(database, ids)
 
-    def finish(self, id: int, record: Outcome) -> None:
-        """Store the outcome of one calculation; as `finish_all`."""
-        self.finish_all({id: record})
-
-    def finish_all(self, records: Mapping[int, Outcome]) -> None:
+    def finish(self, records: Mapping[int, Outcome]) -> list[Entry]:
         """Store the outcomes of calculations in one commit.
 
         Parameters
         ----------
         records
             By number of the row.
+
+        Returns
+        -------
+        list of Entry
+            The rows, as they are in the file.
 
         Raises
         ------
@@ -202,14 +203,20 @@ class LabelStore:
             for id, record in records.items():
                 row = self._row(database, id)
                 _write(database, _atoms(row), row.key_value_pairs, dict(row.data), record=record, id=id)
+            return self._entries(database, records)
 
-    def record_predictions(self, predictions: Mapping[int, Prediction]) -> None:
+    def record_predictions(self, predictions: Mapping[int, Prediction]) -> list[Entry]:
         """Note what a model that was not trained on them says of some structures, in one commit.
 
         Parameters
         ----------
         predictions
             By number of the row; as in `add`.
+
+        Returns
+        -------
+        list of Entry
+            The rows, as they are in the file.
 
         Raises
         ------
@@ -221,28 +228,7 @@ class LabelStore:
                 row = self._row(database, id)
                 data = dict(row.data) | {"prediction": dict(prediction)}
                 _write(database, _atoms(row), row.key_value_pairs, data, record=None, id=id)
-
-    def pending(self) -> list[tuple[int, Atoms]]:
-        """Structures without an outcome, with their numbers."""
-        return [(row.id, row.atoms) for row in self.rows("pending")]
-
-    def labelled(self) -> list[Atoms]:
-        """Structures with labels.
-
-        Returns
-        -------
-        list of Atoms
-            With a `SinglePointCalculator`, and ``label_id`` and ``round`` in ``info``.
-        """
-        labelled = []
-        for row in self.rows("done"):
-            row.atoms.info |= {"label_id": row.id, "round": row.round}
-            labelled.append(row.atoms)
-        return labelled
-
-    def failed(self) -> list[Entry]:
-        """Structures whose calculation failed."""
-        return self.rows("failed")
+            return self._entries(database, predictions)
 
     def rows(self, status: str | None = None) -> list[Entry]:
         """All rows, or those of one status, in the order in which they were added.
@@ -260,25 +246,6 @@ class LabelStore:
         selection = {} if status is None else {"status": status}
         with self._database() as database:
             return [_stored(row) for row in database.select(sort="id", **selection)]
-
-    def read(self, ids: Sequence[int]) -> list[Entry]:
-        """Some rows, as they are in the file.
-
-        Parameters
-        ----------
-        ids
-            Numbers of the rows.
-
-        Raises
-        ------
-        StoreError
-            If there is no such row.
-        """
-        with self._database() as database:
-            return [_stored(self._row(database, id)) for id in ids]
-
-    def close(self) -> None:
-        """Nothing is left open between two calls; here for symmetry with files."""
 
     def _create(self) -> None:
         # ase.db makes its tables one by one; done elsewhere, so that a kill leaves no half of them.
@@ -310,6 +277,9 @@ class LabelStore:
             return database.get(id=id)
         except KeyError:
             raise StoreError(f"{self.path} has no row {id}") from None
+
+    def _entries(self, database: Any, ids: Iterable[int]) -> list[Entry]:
+        return [_stored(self._row(database, id)) for id in ids]
 
     @contextlib.contextmanager
     def _database(self, path: Path | None = None) -> Iterator[Any]:

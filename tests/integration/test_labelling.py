@@ -221,10 +221,10 @@ class TestScriptWithoutGuard:
                 write("all.xyz", [bulk("Cu", cubic=True) * (4, 4, 4)] * 20)
                 structures = read("all.xyz", ":")
                 store = LabelStore("labels.db")
-                ids = store.add(structures, round=0, source="pool")
+                entries = store.add(structures, round=0, source="pool")
                 for k, record in labeller.label(structures):
-                    store.finish(ids[k], record)
-                print(len(store.labelled()))
+                    store.finish({entries[k].id: record})
+                print(len(store.rows("done")))
             """,
             tmp_path,
             *mpi(3),
@@ -279,10 +279,10 @@ KILLED = """
 
     structures = [copper(), copper("{action}", pids=str(Path("pids").absolute())), copper(), copper("hang")]
     store = LabelStore("labels.db")
-    ids = store.add(structures, round=1, source="pool")
+    ids = [entry.id for entry in store.add(structures, round=1, source="pool")]
     with Labeller(Treacherous, scratch="scratch", executor="{executor}") as labeller:
         for k, record in labeller.label(structures):
-            store.finish(ids[k], record)
+            store.finish({{ids[k]: record}})
             with Path("finished").open("a") as file:
                 print(ids[k], file=file)
 """
@@ -393,13 +393,13 @@ class TestStore:
 
             def write(pipe):
                 store = LabelStore("labels.db")
-                for id, _ in store.pending():
-                    store.finish(id, record_of(id))
-                    os.write(pipe, f"{id}\\n".encode())
+                for entry in store.rows("pending"):
+                    store.finish({entry.id: record_of(entry.id)})
+                    os.write(pipe, f"{entry.id}\\n".encode())
                 while True:
-                    (id,) = store.add([atoms], round=0, source="pool")
-                    store.finish(id, record_of(id))
-                    os.write(pipe, f"{id}\\n".encode())
+                    (entry,) = store.add([atoms], round=0, source="pool")
+                    store.finish({entry.id: record_of(entry.id)})
+                    os.write(pipe, f"{entry.id}\\n".encode())
 
             said = set()
             for _ in range(15):
@@ -440,19 +440,19 @@ class TestStore:
             record = Label(energy=1 / 3, forces=np.ones((len(atoms), 3)))
             store = LabelStore("labels.db")
             store.add([atoms] * 5, round=0, source="pool")
-            store.finish(1, record)
+            store.finish({1: record})
             unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize("labels.db") + 4096, unlimited[1]))
             try:
                 for id in range(2, 6):
-                    store.finish(id, record)
+                    store.finish({id: record})
                     store.add([atoms] * 3, round=0, source="pool")
             except StoreError as error:
                 print(error)
             resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-            done = len(store.labelled())
-            store.finish(5, record)
-            print(1 <= done < 5, len(LabelStore("labels.db").labelled()) == done + 1)
+            done = len(store.rows("done"))
+            store.finish({5: record})
+            print(1 <= done < 5, len(LabelStore("labels.db").rows("done")) == done + 1)
             """,
             tmp_path,
         )

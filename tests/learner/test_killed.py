@@ -28,7 +28,7 @@ class Death:
 
     def __init__(self, monkeypatch):
         self.left, self.deaths = None, 0
-        for name in ("add", "finish_all", "record_predictions"):
+        for name in ("add", "finish", "record_predictions"):
             monkeypatch.setattr(LabelStore, name, self._deadly(getattr(LabelStore, name)))
         monkeypatch.setattr("os.replace", self._deadly(os.replace))
         monkeypatch.setattr(journal, "_append", self._deadly(journal._append, self._half))

@@ -18,9 +18,9 @@ class Counting(LabelStore):
         self.read_all += 1
         return super().rows(status)
 
-    def finish_all(self, records):
+    def finish(self, records):
         self.commits += 1
-        super().finish_all(records)
+        return super().finish(records)
 
 
 @pytest.fixture
@@ -86,18 +86,21 @@ def test_an_entry_knows_why_and_in_which_simulation(dataset, store):
     ]
 
 
-def test_ctrl_c_while_labels_are_written_loses_none(dataset, store, monkeypatch):
-    write, interrupts = LabelStore.finish_all, [KeyboardInterrupt]
+@pytest.mark.parametrize("is_rolled_back", [True, False])
+def test_ctrl_c_while_labels_are_written_loses_none(dataset, store, monkeypatch, is_rolled_back):
+    write, interrupts = LabelStore.finish, [KeyboardInterrupt]
     ids = added(dataset, 2)
     before = store.path.read_bytes()
 
     def interrupted(self, records):
-        write(self, records)
+        written = write(self, records)
         if interrupts:
-            store.path.write_bytes(before)  # as if the commit had been rolled back
+            if is_rolled_back:
+                store.path.write_bytes(before)
             raise interrupts.pop()
+        return written
 
-    monkeypatch.setattr(LabelStore, "finish_all", interrupted)
+    monkeypatch.setattr(LabelStore, "finish", interrupted)
     with pytest.raises(KeyboardInterrupt):
         dataset.finish({id: label(k) for k, id in enumerate(ids)})
     expect_as_in_the_file(dataset, store)
@@ -109,7 +112,7 @@ def test_a_label_that_cannot_be_written_is_pending(dataset, store, monkeypatch):
         raise StoreError("no space left")
 
     ids = added(dataset, 1)
-    monkeypatch.setattr(store, "finish_all", full)
+    monkeypatch.setattr(store, "finish", full)
     with pytest.raises(StoreError):
         dataset.finish({ids[0]: label()})
     assert [entry.status for entry in dataset.entries] == ["pending"]

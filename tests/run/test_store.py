@@ -12,6 +12,7 @@ from ase.constraints import FixAtoms
 
 from ase_bmdal.common.errors import StoreError
 from ase_bmdal.labelling import ComputedLabel, Failure
+from ase_bmdal.run.events import Cause
 from ase_bmdal.run.store import LabelStore
 
 random = np.random.default_rng(0)
@@ -40,6 +41,11 @@ def label_of(atoms):
     )
 
 
+def the_row(store, status=None):
+    (row,) = store.rows(status)
+    return row
+
+
 def same_bits(a, b):
     return np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
@@ -48,10 +54,10 @@ def test_labels_come_back_bit_for_bit(store):
     atoms = rattled()[0]
     atoms.set_cell(atoms.cell.array + random.normal(size=(3, 3)) / 7)
     atoms.set_momenta(random.normal(size=(4, 3)))
-    (id,) = store.add([atoms], round=0, source="pool")
+    (entry,) = store.add([atoms], round=0, source="pool")
     record = label_of(atoms)
-    store.finish(id, record)
-    (back,) = LabelStore(store.path).labelled()
+    store.finish({entry.id: record})
+    back = the_row(LabelStore(store.path), "done").atoms
     assert same_bits(back.get_potential_energy(), record.energy)
     assert same_bits(back.get_forces(), record.forces)
     assert same_bits(back.get_stress(), record.stress)
@@ -64,35 +70,34 @@ def test_labels_come_back_bit_for_bit(store):
 def test_a_prediction_may_come_after_the_label(store):
     atoms = rattled()[0]
     atoms.info["note"] = "mine"
-    (id,) = store.add([atoms], round=0, source="first contact")
+    store.add([atoms], round=0, source="first contact")
     record = label_of(atoms)
-    store.finish(id, record)
-    (before,) = store.rows()
-    store.record_predictions({id: {"energy": 1.5, "raw_forces": np.arange(4.0)}})
-    (after,) = store.rows()
+    store.finish({1: record})
+    before = the_row(store)
+    store.record_predictions({1: {"energy": 1.5, "raw_forces": np.arange(4.0)}})
+    after = the_row(store)
     assert before.prediction == {}
     assert after.prediction["energy"] == 1.5
     assert same_bits(after.prediction["raw_forces"], np.arange(4.0))
     assert same_bits(after.atoms.get_forces(), record.forces)
     assert (after.status, after.seconds, after.atoms.info) == ("done", before.seconds, {"note": "mine"})
     with pytest.raises(StoreError, match="has no row 2"):
-        store.record_predictions({id: {}, 2: {}})
-    assert store.rows()[0].prediction["energy"] == 1.5
+        store.record_predictions({1: {}, 2: {}})
+    assert the_row(store).prediction["energy"] == 1.5
 
 
 def test_life_of_a_row(store):
     structures = rattled(3)
     predictions = [{"energy": float(k), "forces": np.full((4, 3), k), "uncertainty": 0.1} for k in range(3)]
-    ids = store.add(structures, round=2, source="pool", predictions=predictions)
-    assert ids == [1, 2, 3]
-    assert [id for id, _ in store.pending()] == ids
-    assert store.pending()[1][1] == structures[1]
-    store.finish(2, label_of(structures[1]))
-    store.finish(1, Failure("TimedOut", "too long", seconds=3.0, scratch="somewhere"))
-    assert [id for id, _ in store.pending()] == [3]
-    (labelled,) = store.labelled()
-    assert (labelled.info["label_id"], labelled.info["round"]) == (2, 2)
-    (failed,) = store.failed()
+    added = store.add(structures, round=2, source="pool", predictions=predictions)
+    assert [entry.id for entry in added] == [1, 2, 3]
+    assert [row.id for row in store.rows("pending")] == [1, 2, 3]
+    assert store.rows("pending")[1].atoms == structures[1]
+    store.finish({2: label_of(structures[1])})
+    store.finish({1: Failure("TimedOut", "too long", seconds=3.0, scratch="somewhere")})
+    assert the_row(store, "pending").id == 3
+    assert the_row(store, "done").id == 2
+    failed = the_row(store, "failed")
     assert failed.atoms.calc is None
     assert (failed.id, failed.error_class, failed.error_text, failed.seconds, failed.scratch) == (
         1, "TimedOut", "too long", 3.0, "somewhere",
@@ -109,37 +114,45 @@ def test_labelled_structures_can_be_added_at_once(store):
     structures = rattled(2)
     records = [label_of(atoms) for atoms in structures]
     store.add(structures, round=0, source="start", records=records)
-    assert [atoms.get_potential_energy() for atoms in store.labelled()] == [r.energy for r in records]
+    assert [row.atoms.get_potential_energy() for row in store.rows("done")] == [r.energy for r in records]
 
 
-def test_many_outcomes_are_one_commit(store, monkeypatch):
-    ids = store.add(rattled(20), round=0, source="pool")
-    records = {id: label_of(atoms) for id, atoms in zip(ids[:15], rattled(15), strict=True)}
-    statements = []
+def test_many_outcomes_are_one_commit_on_one_connection(store, monkeypatch):
+    store.add(rattled(20), round=0, source="pool")
+    records = {id: label_of(atoms) for id, atoms in enumerate(rattled(15), start=1)}
+    connections, statements = [], []
     connect = sqlite3.connect
 
     def traced(*args, **others):
         connection = connect(*args, **others)
+        connections.append(connection)
         connection.set_trace_callback(statements.append)
         return connection
 
     monkeypatch.setattr(sqlite3, "connect", traced)
-    store.finish_all(records | {16: Failure("Crashed", "gone")})
-    assert statements.count("COMMIT") == 1
+    store.finish(records | {16: Failure("Crashed", "gone")})
+    assert (len(connections), statements.count("COMMIT")) == (1, 1)
     assert [row.status for row in store.rows()] == ["done"] * 15 + ["failed"] + ["pending"] * 4
     with pytest.raises(StoreError, match="no row 99"):
-        store.finish_all({17: label_of(rattled()[0]), 99: label_of(rattled()[0])})
+        store.finish({17: label_of(rattled()[0]), 99: label_of(rattled()[0])})
     assert store.rows()[16].status == "pending"
 
 
-def test_some_rows(store):
-    store.add(rattled(5), round=0, source="pool")
-    store.finish(4, label_of(rattled()[0]))
-    fourth, second = store.read([4, 2])
-    assert (fourth.id, fourth.status, second.id, second.status) == (4, "done", 2, "pending")
-    assert fourth.atoms == store.rows()[3].atoms
-    with pytest.raises(StoreError, match="no row 9"):
-        store.read([9])
+def test_each_writer_gives_the_rows_as_they_are_in_the_file(store):
+    added = store.add(rattled(3), round=1, source="pool", cause=Cause.POOL_FULL, walkers=["a", "b", "c"])
+    expect_same(added, store.rows())
+    told = store.finish({3: label_of(rattled()[0]), 1: Failure("Crashed", "gone", scratch="here")})
+    expect_same(told, [store.rows()[2], store.rows()[0]])
+    expect_same(store.record_predictions({3: {"energy": 1.5}}), store.rows("done"))
+
+
+def expect_same(entries, others):
+    for entry, other in zip(entries, others, strict=True):
+        mine, theirs = vars(entry).copy(), vars(other).copy()
+        atoms, stored = mine.pop("atoms"), theirs.pop("atoms")
+        assert (mine, atoms) == (theirs, stored)
+        if entry.status == "done":
+            assert same_bits(atoms.get_forces(), stored.get_forces())
 
 
 def test_a_change_of_a_row_reads_no_others(store):
@@ -152,10 +165,10 @@ def test_a_change_of_a_row_reads_no_others(store):
 
 
 def test_a_second_outcome_replaces_the_first(store):
-    (id,) = store.add(rattled(), round=0, source="pool")
-    store.finish(id, Failure("Crashed", "gone"))
-    store.finish(id, label_of(rattled()[0]))
-    (row,) = store.rows()
+    store.add(rattled(), round=0, source="pool")
+    store.finish({1: Failure("Crashed", "gone")})
+    store.finish({1: label_of(rattled()[0])})
+    row = the_row(store)
     assert (row.status, row.error_class, row.error_text) == ("done", "", "")
 
 
@@ -171,9 +184,9 @@ def test_a_second_outcome_replaces_the_first(store):
     ids=str,
 )
 def test_any_structure_can_be_stored(store, atoms):
-    (id,) = store.add([atoms], round=0, source="pool")
-    store.finish(id, Failure("Refused", "nonsense"))
-    (row,) = store.failed()
+    store.add([atoms], round=0, source="pool")
+    store.finish({1: Failure("Refused", "nonsense")})
+    row = the_row(store, "failed")
     assert same_bits(row.atoms.positions, atoms.positions)
     assert same_bits(row.atoms.cell.array, atoms.cell.array)
     np.testing.assert_array_equal(row.atoms.pbc, atoms.pbc)
@@ -186,7 +199,7 @@ def test_vector_moments_with_a_label(store):
     atoms = Atoms("Fe2", [[0, 0, 0], [0, 0, 2]], magmoms=[[0.0, 0, 1], [0, 1, 0]])
     record = label_of(atoms)
     store.add([atoms], round=0, source="pool", records=[record])
-    assert same_bits(store.labelled()[0].get_forces(), record.forces)
+    assert same_bits(the_row(store, "done").atoms.get_forces(), record.forces)
 
 
 def test_constraints_and_calculators_stay_out(store):
@@ -194,12 +207,11 @@ def test_constraints_and_calculators_stay_out(store):
     atoms.calc = EMT()
     atoms.get_potential_energy()
     atoms.set_constraint(FixAtoms([0]))
-    (id,) = store.add([atoms], round=0, source="pool")
-    ((_, pending),) = store.pending()
-    assert pending.calc is None
+    store.add([atoms], round=0, source="pool")
+    assert the_row(store, "pending").atoms.calc is None
     record = label_of(atoms)
-    store.finish(id, record)
-    assert same_bits(store.labelled()[0].get_forces(), record.forces)
+    store.finish({1: record})
+    assert same_bits(the_row(store, "done").atoms.get_forces(), record.forces)
     assert atoms.constraints
 
 
@@ -207,24 +219,23 @@ def test_charge_and_spin_survive_a_restart(store):
     atoms = molecule("O2")
     atoms.info = {"charge": -1, "spin": 2}
     store.add([atoms], round=0, source="pool")
-    assert LabelStore(store.path).pending()[0][1].info == {"charge": -1, "spin": 2}
+    assert the_row(LabelStore(store.path), "pending").atoms.info == {"charge": -1, "spin": 2}
 
 
 @pytest.mark.parametrize("name", ["nan", "1.5", "True"])
 def test_awkward_texts(store, name):
     store.add(rattled(), round=0, source="pool")
     awkward = type(name, (Exception,), {})
-    store.finish(1, Failure.of(awkward("\udc80\0 5")))
-    assert store.failed()[0].error_class.endswith(name)
+    store.finish({1: Failure.of(awkward("\udc80\0 5"))})
+    assert the_row(store, "failed").error_class.endswith(name)
 
 
 def test_no_warnings_and_nothing_left_open(store, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         store.add(rattled(), round=0, source="pool")
-        store.finish(1, label_of(rattled()[0]))
+        store.finish({1: label_of(rattled()[0])})
         store.rows()
-        store.close()
     assert [path.name for path in tmp_path.iterdir()] == ["labels.db"]
 
 
@@ -238,7 +249,7 @@ def test_adding_is_all_or_nothing(store):
 
 def test_unknown_row(store):
     with pytest.raises(StoreError, match="no row 7"):
-        store.finish(7, Failure("X", "y"))
+        store.finish({7: Failure("X", "y")})
 
 
 def test_broken_files_are_refused(store, tmp_path):
