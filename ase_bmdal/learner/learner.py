@@ -32,7 +32,7 @@ from ase_bmdal.run.folder import RunFolder
 from ase_bmdal.run.history import History
 from ase_bmdal.run.identity import check_identity
 from ase_bmdal.run.store import Entry
-from ase_bmdal.structures.labels import Label, label_of, labels_carried
+from ase_bmdal.structures.labels import Label, labels_carried
 from ase_bmdal.structures.outliers import outliers
 from ase_bmdal.uncertainty.calibrate import observed_coverage, predictions
 from ase_bmdal.uncertainty.error_model import ErrorModel
@@ -613,7 +613,7 @@ class Learner:
     def _name_outliers(self, number: int) -> None:
         """Say which labels of a round are far from their like: a calculation may fail in silence."""
         entries = self.dataset.done
-        found = outliers([entry.atoms for entry in entries], [label_of(entry.atoms) for entry in entries])
+        found = outliers([entry.atoms for entry in entries], [entry.label for entry in entries])
         for index, text in found.items():
             if entries[index].round == number:
                 log.warning("label %d: %s", entries[index].id, text)

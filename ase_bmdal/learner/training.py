@@ -426,4 +426,4 @@ class PotentialHistory(PotentialTrainer):
 
 
 def _force_mae(predicted: Sequence[Any], entries: Sequence[Entry]) -> float:
-    return Deviation.between(predicted, [entry.atoms.get_forces() for entry in entries]).mae
+    return Deviation.between(predicted, [entry.label.forces_for("an error") for entry in entries]).mae

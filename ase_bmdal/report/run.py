@@ -56,7 +56,7 @@ class Run:
         if not known:
             return None
         return ForcePairs(
-            reference=np.concatenate([row.atoms.get_forces().ravel() for row in known]),
+            reference=np.concatenate([row.label.forces_for("an error").ravel() for row in known]),
             predicted=np.concatenate([_whole_forces(row).ravel() for row in known]),
             rounds=np.concatenate([np.full(3 * len(row.atoms), row.round) for row in known]),
         )

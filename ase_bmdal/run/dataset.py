@@ -181,15 +181,13 @@ def _errors(entries: Sequence[Entry]) -> Errors | None:
     if not known:
         return None
     forces = force_deviation(known)
-    energies = [
-        (entry.prediction["energy"] - entry.atoms.get_potential_energy()) / len(entry.atoms)
-        for entry in known
-    ]
+    energies = [(entry.prediction["energy"] - entry.label.energy) / len(entry.atoms) for entry in known]
     return Errors(forces.mae, forces.rmse, Deviation.of(energies).mae)
 
 
 def force_deviation(entries: Sequence[Entry]) -> Deviation:
     """Force errors, eV/Å, of the predictions that some labels have; at least one label, each with a prediction."""
     return Deviation.between(
-        [entry.prediction["forces"] for entry in entries], [entry.atoms.get_forces() for entry in entries]
+        [entry.prediction["forces"] for entry in entries],
+        [entry.label.forces_for("an error") for entry in entries],
     )

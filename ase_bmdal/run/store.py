@@ -26,6 +26,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -85,19 +86,30 @@ class Entry:
     scratch: str | None = None
     baseline: Label | None = None
 
+    @cached_property
+    def label(self) -> Label:
+        """What the structure carries, once there is something; looked at again and again in the life of a run.
+
+        Raises
+        ------
+        ValueError
+            If it has none.
+        """
+        return label_of(self.atoms)
+
     @property
     def learned(self) -> "Entry":
         """The same with what a potential learns as its label: the difference to the baseline, if there is one."""
         if self.baseline is None:
             return self
-        return replace(self, atoms=label_of(self.atoms).minus(self.baseline).attach(self.atoms))
+        return replace(self, atoms=self.label.minus(self.baseline).attach(self.atoms))
 
     @property
     def whole(self) -> "Entry":
         """The other way round: of what a potential learns, what the reference gave."""
         if self.baseline is None:
             return self
-        return replace(self, atoms=label_of(self.atoms).plus(self.baseline).attach(self.atoms))
+        return replace(self, atoms=self.label.plus(self.baseline).attach(self.atoms))
 
     @property
     def is_test(self) -> bool:

@@ -117,16 +117,18 @@ def label_of(atoms: Atoms, keys: LabelKeys = KNOWN) -> Label:
         If there is no energy, or more than one; forces of another level; a number that is not finite; a shape that
         does not fit.
     """
-    found, formula = find(atoms, keys), atoms.get_chemical_formula()
+    found = find(atoms, keys)
     if "energy" not in found.values:
-        raise ValueError(f"expected a labelled structure, got {formula} {_why_none(found, keys)}")
-    energy = _numbers(found, "energy", formula)
-    forces = _numbers(found, "forces", formula)
+        raise ValueError(f"expected a labelled structure, got {_formula(atoms)} {_why_none(found, keys)}")
+    energy = _numbers(found, "energy", atoms)
+    forces = _numbers(found, "forces", atoms)
     if energy is None or energy.size != 1:
-        raise ValueError(f"expected one energy of {formula}, got {found.values['energy']}")
+        raise ValueError(f"expected one energy of {_formula(atoms)}, got {found.values['energy']}")
     if forces is not None and forces.shape != (len(atoms), 3):
-        raise ValueError(f"expected forces of shape ({len(atoms)}, 3) for {formula}, got {forces.shape}")
-    return Label(energy.item(), forces, _stress(found, atoms, formula), weights_of(atoms), found)
+        raise ValueError(
+            f"expected forces of shape ({len(atoms)}, 3) for {_formula(atoms)}, got {forces.shape}"
+        )
+    return Label(energy.item(), forces, _stress(found, atoms), weights_of(atoms), found)
 
 
 def has_label(atoms: Atoms, keys: LabelKeys = KNOWN) -> bool:
@@ -211,24 +213,30 @@ def _why_none(found: Found, keys: LabelKeys) -> str:
     return text
 
 
-def _numbers(found: Found, quantity: str, formula: str) -> NDArray[np.float64] | None:
+def _formula(atoms: Atoms) -> str:
+    return str(atoms.get_chemical_formula())
+
+
+def _numbers(found: Found, quantity: str, atoms: Atoms) -> NDArray[np.float64] | None:
     if quantity not in found.values:
         return None
     numbers = as_numbers(quantity, found.values[quantity])
     if not np.isfinite(numbers).all():
         what = "finite forces" if quantity == "forces" else f"a finite {quantity}"
-        raise ValueError(f"expected {what} of {formula}, got {found.values[quantity]}")
+        raise ValueError(f"expected {what} of {_formula(atoms)}, got {found.values[quantity]}")
     return numbers
 
 
-def _stress(found: Found, atoms: Atoms, formula: str) -> NDArray[np.float64] | None:
+def _stress(found: Found, atoms: Atoms) -> NDArray[np.float64] | None:
     """In Voigt order, from a stress or a virial of 6 or 9 numbers; None where it has no meaning."""
     name = "stress" if "stress" in found.values else "virial"
-    numbers = _numbers(found, name, formula)
+    numbers = _numbers(found, name, atoms)
     if numbers is None:
         return None
     if numbers.size not in (6, 9):
-        raise ValueError(f"expected a {name} of 6 or 9 numbers for {formula}, got shape {numbers.shape}")
+        raise ValueError(
+            f"expected a {name} of 6 or 9 numbers for {_formula(atoms)}, got shape {numbers.shape}"
+        )
     if numbers.size == 9:
         numbers = full_3x3_to_voigt_6_stress(numbers.reshape(3, 3))
     if not atoms.pbc.all():

@@ -6,6 +6,7 @@ from ase.calculators.calculator import compare_atoms
 from numpy.typing import NDArray
 
 CLOSE = 1e-6  # Å
+ARRAYS = ("positions", "numbers", "initial_charges", "initial_magmoms")  # that a label depends on
 
 
 def changes(old: Atoms, new: Atoms) -> list[str]:
@@ -26,6 +27,8 @@ def changes(old: Atoms, new: Atoms) -> list[str]:
     list of str
         Some of ASE's ``all_changes``.
     """
+    if _is_identical(old, new):  # as nearly always, and ten times faster to see than what ASE compares
+        return []
     found = compare_atoms(old, new)
     if not found:
         return []
@@ -35,6 +38,15 @@ def changes(old: Atoms, new: Atoms) -> list[str]:
     if not np.allclose(old.cell.array[old.pbc], new.cell.array[old.pbc], rtol=0, atol=CLOSE):
         return [*changed, "cell"]
     return changed if _is_translated(old, new) else [*changed, "positions"]
+
+
+def _is_identical(old: Atoms, new: Atoms) -> bool:
+    """Whether all that a label depends on is the same, bit by bit."""
+    return (
+        np.array_equal(old.cell.array, new.cell.array)
+        and np.array_equal(old.pbc, new.pbc)
+        and all(np.array_equal(*(atoms.arrays.get(name, ()) for atoms in (old, new))) for name in ARRAYS)
+    )
 
 
 def _differ(old: Atoms, new: Atoms, name: str) -> bool:

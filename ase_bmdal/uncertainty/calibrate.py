@@ -157,7 +157,7 @@ def automatic_tolerance(
         for entry in last
     ]
     largest = max(each) if last[0].is_test else float(np.median(each))
-    strongest = max(np.linalg.norm(entry.atoms.get_forces(), axis=1).max() for entry in last)
+    strongest = max(np.linalg.norm(entry.label.forces_for("a tolerance"), axis=1).max() for entry in last)
     return float(max(min(limits.novel * largest, limits.ceiling * strongest), limits.floor * small_error))
 
 
@@ -185,7 +185,7 @@ def largest_bound(entries: Sequence[Entry]) -> float | None:
 def force_errors(entry: Entry) -> NDArray[np.float64]:
     """Norm of the force error of each atom before training, eV/Å, [n_atoms]."""
     found: NDArray[np.float64] = np.linalg.norm(
-        np.asarray(entry.prediction["forces"]) - entry.atoms.get_forces(), axis=1
+        np.asarray(entry.prediction["forces"]) - entry.label.forces_for("an error"), axis=1
     )
     return found
 
@@ -212,4 +212,4 @@ def _predicted(entries: Sequence[Entry]) -> dict[int, list[Entry]]:
 
 
 def _energy_error(entry: Entry) -> float:
-    return abs(float(entry.prediction["energy"] - entry.atoms.get_potential_energy()))
+    return abs(float(entry.prediction["energy"] - entry.label.energy))

@@ -1,6 +1,7 @@
 import contextlib
 import sqlite3
 import warnings
+from dataclasses import replace
 
 import ase.db
 import numpy as np
@@ -213,6 +214,18 @@ def test_constraints_and_calculators_stay_out(store):
     store.finish({1: record})
     assert same_bits(the_row(store, "done").atoms.get_forces(), record.forces)
     assert atoms.constraints
+
+
+def test_an_entry_gives_its_label_and_one_with_other_atoms_theirs(store):
+    atoms = rattled()[0]
+    first, second = label_of(atoms), label_of(atoms)
+    (entry,) = store.add([atoms], round=0, source="pool", records=[first])
+    assert same_bits(entry.label.forces, first.forces)
+    assert entry.label.energy == first.energy
+    assert replace(entry, atoms=second.attach(atoms)).label.energy == second.energy
+    (pending,) = store.add([atoms], round=0, source="pool")
+    with pytest.raises(ValueError, match="expected a labelled structure"):
+        _ = pending.label
 
 
 def test_charge_and_spin_survive_a_restart(store):
