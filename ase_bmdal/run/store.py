@@ -189,8 +189,11 @@ class LabelStore:
                 pairs["walker"] = walkers[k] if walkers else ""
                 data = {"prediction": dict(predictions[k]) if predictions else {}}
                 record = records[k] if records else None
-                copy = structure_only(atoms, with_weights=record is not None)
-                ids.append(_write(database, copy, pairs, data, record=record))
+                ids.append(
+                    _insert(database, structure_only(atoms, with_weights=record is not None), pairs, data)
+                )
+                if record is not None:
+                    _finish(database, self._row(database, ids[-1]), record)
             return self._entries(database, ids)
 
     def finish(self, records: Mapping[int, Outcome]) -> list[Entry]:
@@ -213,8 +216,7 @@ class LabelStore:
         """
         with self._database() as database:
             for id, record in records.items():
-                row = self._row(database, id)
-                _write(database, _atoms(row), row.key_value_pairs, dict(row.data), record=record, id=id)
+                _finish(database, self._row(database, id), record)
             return self._entries(database, records)
 
     def record_predictions(self, predictions: Mapping[int, Prediction]) -> list[Entry]:
@@ -237,9 +239,7 @@ class LabelStore:
         """
         with self._database() as database:
             for id, prediction in predictions.items():
-                row = self._row(database, id)
-                data = dict(row.data) | {"prediction": dict(prediction)}
-                _write(database, _atoms(row), row.key_value_pairs, data, record=None, id=id)
+                _update(database, self._row(database, id), {}, {"prediction": dict(prediction)})
             return self._entries(database, predictions)
 
     def rows(self, status: str | None = None) -> list[Entry]:
@@ -334,37 +334,30 @@ def _expect_one_each(structures: Sequence[Atoms], **others: Sequence[Any] | None
             )
 
 
-def _write(
-    database: Any,
-    atoms: Atoms,
-    pairs: dict[str, Any],
-    data: dict[str, Any],
-    *,
-    record: Outcome | None,
-    id: int | None = None,
-) -> int:
-    data = data | {"info": dict(atoms.info)}
+def _insert(database: Any, atoms: Atoms, pairs: dict[str, Any], data: dict[str, Any]) -> int:
     moments = atoms.arrays.get("initial_magmoms")
     if moments is not None and moments.ndim == 2:  # ase.db cannot read back moments that are vectors
-        data["vector_moments"] = moments.copy()
-        del atoms.arrays["initial_magmoms"]
+        data = data | {"vector_moments": atoms.arrays.pop("initial_magmoms")}
+    return int(database.write(atoms, key_value_pairs=pairs, data=data | {"info": dict(atoms.info)}))
+
+
+def _finish(database: Any, row: Any, record: Outcome) -> None:
     if isinstance(record, Failure):
-        pairs = pairs | {"status": "failed", "seconds": record.seconds, "error_class": record.error_class}
-        data = data | {"error_text": record.error_text, "scratch": record.scratch}
-    elif record is not None:
-        seconds = record.seconds if isinstance(record, ComputedLabel) else 0.0
-        pairs = pairs | {"status": "done", "seconds": seconds, "error_class": ""}
-        data = data | {"error_text": "", "scratch": None}
-        if isinstance(record, ComputedLabel) and record.baseline is not None:
-            data |= {"baseline": record.baseline.values}
-        atoms.calc = _calculator(atoms, record)
-    return int(database.write(atoms, key_value_pairs=pairs, data=data, id=id))
+        pairs = {"status": "failed", "seconds": record.seconds, "error_class": record.error_class}
+        _update(database, row, pairs, {"error_text": record.error_text, "scratch": record.scratch})
+        return
+    label = record if isinstance(record, ComputedLabel) else ComputedLabel(**vars(record))
+    row["calculator"], row["calculator_parameters"] = "unknown", {}
+    for name, value in label.values.items():
+        row[name] = np.asarray(value, np.float64)
+    pairs = {"status": "done", "seconds": label.seconds, "error_class": ""}
+    baseline = {"baseline": label.baseline.values} if label.baseline else {}
+    _update(database, row, pairs, {"error_text": "", "scratch": None} | baseline)
 
 
-def _calculator(atoms: Atoms, label: Label) -> SinglePointCalculator:
-    arrays = {"forces": label.forces, "stress": label.stress}
-    given = {name: np.asarray(value, np.float64) for name, value in arrays.items() if value is not None}
-    return SinglePointCalculator(atoms, energy=label.energy, **given)
+def _update(database: Any, row: Any, pairs: dict[str, Any], data: dict[str, Any]) -> None:
+    # Of Atoms, ASE would compare the structure with that of its calculator, again and again.
+    database.write(row, key_value_pairs=row.key_value_pairs | pairs, data=dict(row.data) | data, id=row.id)
 
 
 def _atoms(row: Any) -> Atoms:

@@ -201,6 +201,8 @@ def test_vector_moments_with_a_label(store):
     record = label_of(atoms)
     store.add([atoms], round=0, source="pool", records=[record])
     assert same_bits(the_row(store, "done").atoms.get_forces(), record.forces)
+    store.record_predictions({1: {"energy": 1.5}})
+    assert same_bits(the_row(store, "done").atoms.get_forces(), record.forces)
 
 
 def test_constraints_and_calculators_stay_out(store):
