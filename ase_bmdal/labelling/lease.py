@@ -95,7 +95,20 @@ class HeldLease:
             self.lease.path.unlink()
 
 
-class _Watch:
+class Watch:
+    """What a worker process knows of a lease.
+
+    Parameters
+    ----------
+    lease
+        Of the driver.
+
+    Attributes
+    ----------
+    is_over
+        Set once the labels are not wanted any more.
+    """
+
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
         self.is_over = threading.Event()
@@ -103,10 +116,12 @@ class _Watch:
         self._missed = self._unchanged = 0
 
     def run(self) -> None:
+        """Look now and then, until it is over."""
         while not self.is_over.wait(self.lease.look):
-            self._look()
+            self.look()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Look at the file once."""
         self._unchanged += 1
         try:
             with self.lease.path.open("rb") as file:  # opening asks the file server, a stat may not
@@ -124,17 +139,17 @@ class _Watch:
 
 
 _KEPT = 1000  # ended batches that a worker remembers
-_watches: dict[Path, _Watch] = {}
+_watches: dict[Path, Watch] = {}
 _lock = threading.Lock()
 
 
-def _watch(lease: Lease, *, is_worker: bool = False) -> _Watch:
+def _watch(lease: Lease, *, is_worker: bool = False) -> Watch:
     with _lock:
         if lease.path in _watches:
             return _watches[lease.path]
         while len(_watches) >= _KEPT:
             del _watches[next(iter(_watches))]
-        watch = _watches[lease.path] = _Watch(lease)
+        watch = _watches[lease.path] = Watch(lease)
     if is_worker:
         threading.Thread(target=watch.run, daemon=True, name="label-watch").start()
     return watch

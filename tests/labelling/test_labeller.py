@@ -20,7 +20,6 @@ from ase_bmdal.labelling import ComputedLabel, Failure, Labeller, LabellingSetti
 from ase_bmdal.labelling.backends import resolve
 from ase_bmdal.labelling.backends.in_process import InProcessExecutor
 from ase_bmdal.labelling.backends.local import LocalExecutor
-from ase_bmdal.labelling.worker import processes
 from tests.labelling.treacherous import Treacherous, alive, copper, expect, pids_in, wait_until
 
 
@@ -344,11 +343,12 @@ def test_a_calculation_that_a_queue_ends_is_not_the_fault_of_the_structure(tmp_p
 
 
 def test_a_process_that_was_killed_while_idle_is_replaced(tmp_path):
-    with Labeller(EMT, scratch=tmp_path, n_workers=1) as labeller:
-        label(labeller, [copper()])
-        (process,) = processes._processes[labeller._name]
-        os.kill(process._popen.pid, signal.SIGKILL)
-        wait_until(lambda: not process.is_alive())
+    pids = tmp_path / "pids"
+    with Labeller(Treacherous, scratch=tmp_path / "scratch", n_workers=1) as labeller:
+        label(labeller, [copper("note_pids", pids=str(pids))])
+        (worker,) = pids_in(pids)
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: not alive(worker))
         assert type(label(labeller, [copper()])[0]) is ComputedLabel
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ase_bmdal.labelling import lease as module
-from ase_bmdal.labelling.lease import HeldLease, Lease
+from ase_bmdal.labelling.lease import HeldLease, Lease, Watch
 from tests.labelling.treacherous import wait_until
 
 NEVER = 1000.0
@@ -20,63 +20,65 @@ def lease(tmp_path):
 @pytest.fixture
 def watch(lease):
     """That of a worker, which looks when the test tells it to."""
-    held = HeldLease(lease)
-    assert lease.why_unseen() == ""
-    yield module._watches[lease.path]
-    held.release()
-    assert not lease.is_wanted()
+    lease.path.touch()
+    return Watch(lease)
+
+
+def look(watch, times=1):
+    """Whether it is over after so many looks more."""
+    for _ in range(times):
+        watch.look()
+    return watch.is_over.is_set()
 
 
 def test_wanted_until_the_file_is_gone_for_two_looks(lease, watch):
     lease.path.unlink()
-    watch._look()
-    assert lease.is_wanted()
-    watch._look()
-    assert not lease.is_wanted()
+    assert [look(watch), look(watch)] == [False, True]
 
 
-def test_one_miss_is_forgiven(lease, watch):
-    content = lease.path.read_bytes()
-    for _ in range(3):
+def test_one_miss_is_forgiven_again_and_again(lease, watch):
+    for _ in range(2):
         lease.path.unlink()
-        watch._look()
-        lease.path.write_bytes(content)
-        watch._look()
-    assert lease.is_wanted()
+        assert not look(watch)
+        lease.path.touch()
+        assert not look(watch)
 
 
-def test_errors_of_the_file_system_are_forgiven(lease, watch, monkeypatch):
+def test_errors_of_the_file_system_are_forgiven(watch, monkeypatch):
     def fail(*args, **others):
         raise OSError(116, "Stale file handle")
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", fail)
-        for _ in range(10):
-            watch._look()
-    watch._look()
-    assert lease.is_wanted()
+        assert not look(watch, 10)
+    assert not look(watch)
 
 
 def test_gone_with_the_driver(tmp_path):
-    lease = Lease(path=tmp_path / "running", look=NEVER, expiry=2.5 * NEVER)
-    lease.path.touch()
-    lease.why_unseen()
-    watch = module._watches[lease.path]
-    for _ in range(3):
-        watch._look()
-    os.utime(lease.path, ns=(1, 1))  # clocks of file servers may show anything
-    for _ in range(3):
-        watch._look()
-        assert lease.is_wanted()
-    watch._look()
+    watch = Watch(Lease(path=tmp_path / "running", look=NEVER, expiry=2.5 * NEVER))
+    watch.lease.path.touch()
+    assert not look(watch, 3)
+    os.utime(watch.lease.path, ns=(1, 1))  # clocks of file servers may show anything
+    assert not look(watch, 3)
+    assert look(watch)
+
+
+def test_not_wanted_any_more_once_it_is_released(lease):
+    held = HeldLease(lease)
+    assert lease.why_unseen() == ""
+    assert lease.is_wanted()
+    held.release()
     assert not lease.is_wanted()
 
 
-def test_to_ask_is_to_look_at_no_file(lease, watch, monkeypatch):
+def test_to_ask_is_to_look_at_no_file(lease, monkeypatch):
+    lease.path.touch()
+    assert lease.why_unseen() == ""
     monkeypatch.setattr(Path, "open", None)
     monkeypatch.setattr(Path, "stat", None)
     monkeypatch.setattr(os, "stat", None)
-    assert all(lease.is_wanted() and not lease.why_unseen() for _ in range(100))
+    assert lease.is_wanted()
+    assert lease.why_unseen() == ""
 
 
 def test_the_driver_renews_it(tmp_path):

@@ -210,8 +210,10 @@ def test_a_success_in_between_is_no_reason_to_stop(made):
     call(loop)
     executor.give(2)
     call(loop)
+    n_open = len(executor.open)
     executor.fail(*executor.open)
     call(loop)
+    assert statuses(loop).count("failed") == 2 + n_open >= loop.learner.settings.batch_size
 
 
 def test_an_error_of_the_training_is_raised_in_a_force_call_and_the_next_training_is_tried(made):

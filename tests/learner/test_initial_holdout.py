@@ -17,7 +17,7 @@ def test_every_second_first_label_is_kept_for_the_bounds(n, n_unseen):
     known, unseen = initial_holdout(rows, 20)
     assert len(unseen) == n_unseen
     assert sorted(each.id for each in known + unseen) == [each.id for each in rows]
-    assert not unseen or unseen[-1].id == n - 1
+    assert [each.id for each in unseen[-1:]] == [n - 1] * bool(n_unseen)
 
 
 def test_an_element_of_one_label_is_learned_from():

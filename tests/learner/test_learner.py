@@ -269,7 +269,7 @@ class TestGivenModel:
         calc = learning(watch.reference, run, model=model, max_rounds=0)
         walk(copper(), calc, 7)
         assert watch.calls == 0
-        assert "0 rounds" in calc.learner.reason_to_finish
+        assert calc.learner.reason_to_finish == "the budget of 0 rounds is spent"
 
     def test_learns_an_unknown_element(self, watch, run, model):
         atoms = copper()
@@ -330,7 +330,7 @@ class TestRounds:
             atoms.positions[0, 0] += there_and_back
             there_and_back *= -1
             atoms.get_forces()
-        assert calc.learner.reason_to_finish
+        assert calc.learner.reason_to_finish == "the budget of 2 rounds is spent"
         assert rows(run, "failed") == []
 
     def test_the_next_best_replaces_what_failed(self, watch, run):

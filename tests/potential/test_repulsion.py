@@ -177,8 +177,9 @@ class TestSwitch:
             )
         gradient = tape.gradient(energies, pairs).numpy()
         assert np.flatnonzero(energies).tolist() == [1]
-        assert np.isfinite(gradient).all()
-        assert not gradient[[0, 2]].any()
+        assert gradient[1, 0, 2] < 0
+        gradient[1, 0, 2] = 0
+        assert not gradient.any()
 
 
 class TestFloor:
@@ -233,7 +234,6 @@ class TestTraining:
         epochs = []
         data = [learned(atoms) for atoms in self.structures()]
         train(data, architecture=SINGLE, epochs=40, on_epoch=epochs.append)
-        assert np.isfinite([epoch.train_loss for epoch in epochs]).all()
         assert epochs[-1].train_loss < 0.1 * epochs[0].train_loss
 
     def test_atoms_that_nearly_coincide(self):

@@ -333,7 +333,6 @@ class TestTrain:
         model = train(data, architecture=TINY, epochs=1)
         assert model.elements == (1, 8, 29)
         assert [label.stress is not None for label in model.predict(data)] == [True] * 6 + [False] * 3
-        assert all(np.isfinite(label.energy) for label in model.predict(data))
 
     def test_a_part_is_held_out(self):
         data, epochs = crystals(10), []

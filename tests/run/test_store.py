@@ -257,8 +257,8 @@ def test_no_warnings_and_nothing_left_open(store, tmp_path):
 def test_adding_is_all_or_nothing(store):
     with pytest.raises(ValueError, match="predictions: expected one for each of 2"):
         store.add(rattled(2), round=0, source="pool", predictions=[{}])
-    with pytest.raises(Exception):  # noqa: B017 - whatever NumPy or ASE make of it
-        store.add(rattled(2), round=0, source="pool", predictions=[{}, {"energy": object()}])
+    with pytest.raises(TypeError):
+        store.add(rattled(2), round=0, source="pool", predictions=[{}, None])
     assert store.rows() == []
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -84,5 +84,5 @@ def test_something_else_than_a_calculator():
 
 def test_calculator_that_knows_another_structure_only():
     other = SinglePointCalculator(molecule("H2O"), energy=1.0, forces=np.zeros((3, 3)))
-    with pytest.raises(Exception):  # noqa: B017 - ASE's, whichever
+    with pytest.raises(PropertyNotImplementedError, match="energy"):
         compute(other, molecule("CH4"), with_stress=False)

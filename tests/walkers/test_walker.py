@@ -46,12 +46,12 @@ def test_a_name_is_no_number(watch, run, wrong):
         calc.walker(wrong)
 
 
-def test_each_counts_its_own_interval(watch, run):
-    calc = learning(watch.reference, run, uncertainty=TRUSTING, pool_interval=2)
+def test_each_counts_its_own_interval(watch, run, monkeypatch):
+    calc, offered = learning(watch.reference, run, uncertainty=TRUSTING, pool_interval=2), []
+    monkeypatch.setattr(calc.learner, "offer", offered.append)
     walk(copper(), calc, 3)
     other = calc.walker("other")
     walk(copper(1), other, 3)
-    offered = calc.learner._pool.frames
     assert [frame.walker for frame in offered] == ["", "other"]
 
 
