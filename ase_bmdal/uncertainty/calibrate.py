@@ -71,9 +71,10 @@ def fit_error_model(potential: Potential, entries: Sequence[Entry], limits: Unce
         matrix = principal_posterior(*moments, stream(0, "posterior"))
         posterior, power = matrix.astype(potential.settings.dtype), limits.power
     known = comparable(entries, len(potential.members))
+    in_order = [entry for of_round in _predicted(known).values() for entry in of_round]
     energies = [
         ratios(_energy_error(entry), entry.prediction["raw_energy"])
-        for entry in _recent(known, limits.recent)
+        for entry in _recent(in_order, limits.recent)
     ]
     return ErrorModel(
         posterior,
@@ -109,12 +110,14 @@ def calibrated(
     probability, recent = limits.probability, limits.recent
     factor, covered = np.inf, dict[int, float]()
     before: list[Entry] = []
+    own_before: list[Entry] = []
     for number, of_round in _predicted(entries).items():
         found = _force_ratios(of_round, power)
         if np.isfinite(factor):
             covered[number] = coverage(found, factor)
         before += of_round
-        own = _recent([entry for entry in before if entry.is_test], recent)
+        own_before += [entry for entry in of_round if entry.is_test]
+        own = _recent(own_before, recent)
         enough = len(own) >= recent // 2 and np.isfinite(
             conformal_factor(_force_ratios(own, power), probability)
         )
@@ -190,11 +193,13 @@ def force_errors(entry: Entry) -> NDArray[np.float64]:
     return found
 
 
-def _recent(entries: Sequence[Entry], n: int) -> list[Entry]:
-    """Labels that hold an uncertainty, of the last two rounds, `n` at least."""
-    by_round = _predicted(entries)
-    n_last = sum(len(by_round[number]) for number in list(by_round)[-2:])
-    return [entry for of_round in by_round.values() for entry in of_round][-max(n, n_last) :]
+def _recent(entries: Sequence[Entry], n: int) -> Sequence[Entry]:
+    """Those of the last two rounds, `n` at least, of entries in the order of their rounds."""
+    first, rounds = len(entries), set[int]()
+    while first > 0 and len(rounds | {entries[first - 1].round}) <= 2:
+        first -= 1
+        rounds.add(entries[first].round)
+    return entries[min(first, max(0, len(entries) - n)) :]
 
 
 def _force_ratios(entries: Sequence[Entry], power: float) -> NDArray[np.float64]:
@@ -206,9 +211,11 @@ def _force_ratios(entries: Sequence[Entry], power: float) -> NDArray[np.float64]
 
 def _predicted(entries: Sequence[Entry]) -> dict[int, list[Entry]]:
     """Entries that hold an uncertainty, by round, oldest first."""
-    known = [entry for entry in entries if "raw_forces" in entry.prediction]
-    numbers = sorted({entry.round for entry in known})
-    return {number: [entry for entry in known if entry.round == number] for number in numbers}
+    by_round: dict[int, list[Entry]] = {}
+    for entry in entries:
+        if "raw_forces" in entry.prediction:
+            by_round.setdefault(entry.round, []).append(entry)
+    return dict(sorted(by_round.items()))
 
 
 def _energy_error(entry: Entry) -> float:
