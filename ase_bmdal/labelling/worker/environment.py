@@ -19,6 +19,10 @@ NOT_OF_THE_USER = (  # although they look like it; of Open MPI 4 and 5
     "OMPI_MCA_orte_", "OMPI_MCA_pmix", "OMPI_MCA_shmem_RUNTIME",
 )  # fmt: skip
 SLURM = ("SLURM_",)
+UNBOUND = {  # launchers of Open MPI 4 and 5 bind ranks to the first cores of a node, those of other labels
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+    "PRTE_MCA_hwloc_default_binding_policy": "none",
+}
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 PROGRAMS = ("mpiexec", "mpirun", "srun")
 
@@ -28,7 +32,7 @@ def clean_environment(
     wanted: Mapping[str, str | None] | None = None,
     threads: int | None = None,
 ) -> dict[str, str]:
-    """Environment in which a code may start an MPI of its own, and uses one thread unless told otherwise.
+    """Environment in which a code may start an MPI of its own, and uses one thread and its own cores.
 
     Parameters
     ----------
@@ -43,11 +47,11 @@ def clean_environment(
     -------
     dict
         The same without what the MPI launcher and SLURM set: a label is computed on one node, and what they say is of
-        another program.
+        another program. Ranks of Open MPI stay on the cores of the worker, unless the user has said how to bind them.
     """
     of_threads = {} if threads is None else dict.fromkeys(THREADS, str(threads))
     wanted = of_threads | dict(wanted or {})
-    clean = dict.fromkeys(THREADS, "1") | dict(environment)
+    clean = dict.fromkeys(THREADS, "1") | UNBOUND | dict(environment)
     for name in environment:
         if name.startswith(SLURM):
             del clean[name]

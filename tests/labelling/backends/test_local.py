@@ -1,6 +1,7 @@
 """Cores and threads of labels on this machine."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from ase_bmdal.labelling.labeller import Labeller
 from ase_bmdal.labelling.settings import LabellingSettings
 from tests.labelling.treacherous import copper
 
+MPIRUN = "/usr/bin/mpirun.openmpi"
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux binds processes to cores")
 
 
@@ -44,12 +46,12 @@ class Noted(EMT):
             file.write(f"{os.getpid()}: {cores}: {os.environ['OMP_NUM_THREADS']}\n")
 
 
-def notes(folder, n, n_workers=None, **settings):
+def notes(folder, n, n_workers=None, reference=Noted, **settings):
     frames = [copper() for _ in range(n)]
     for atoms in frames:
         atoms.info["notes"] = str(folder / "notes")
     with Labeller(
-        Noted, scratch=folder / "scratch", n_workers=n_workers, settings=LabellingSettings(**settings)
+        reference, scratch=folder / "scratch", n_workers=n_workers, settings=LabellingSettings(**settings)
     ) as one:
         assert len(list(one.label(frames))) == n
     lines = [line.split(": ") for line in (folder / "notes").read_text().splitlines()]
@@ -65,6 +67,30 @@ def test_each_worker_has_cores_of_its_own(tmp_path):
     assert set(cores) <= set(map(str, here))
     assert {threads for _, threads in found.values()} == {"3"}
     assert available_cores() == here
+
+
+class RanksNoted(EMT):
+    """Notes which cores a rank has that it starts by the launcher of Open MPI."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        rank = [MPIRUN, "-n", "1", "grep", "Cpus_allowed_list", "/proc/self/status"]
+        said = subprocess.run(rank, capture_output=True, text=True, check=True).stdout
+        with Path(atoms.info["notes"]).open("a") as file:
+            file.write(f"{os.getpid()}: {said.split()[1]}: -\n")
+
+
+@linux
+@pytest.mark.integration
+def test_ranks_of_open_mpi_stay_on_the_cores_of_their_worker(tmp_path, monkeypatch):
+    if not Path(MPIRUN).exists():
+        pytest.skip(f"no {MPIRUN}: apt-get install openmpi-bin")
+    for name in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
+        monkeypatch.setenv(name, "1")
+    found = notes(tmp_path, 4 * len(available_cores()), reference=RanksNoted, cores=1)
+    cores = [each for each, _ in found.values()]
+    assert len(set(cores)) == len(cores)
+    assert set(cores) <= set(map(str, available_cores()))
 
 
 @linux

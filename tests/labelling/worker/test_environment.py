@@ -1,7 +1,7 @@
 import platform
 import sys
 
-from ase_bmdal.labelling.worker.environment import clean_environment, header
+from ase_bmdal.labelling.worker.environment import UNBOUND, clean_environment, header
 
 PLAIN = {"PATH": "/bin", "LD_LIBRARY_PATH": "/opt/mkl", "OMPI_MCA_btl": "self", "OPAL_PREFIX": "/opt/mpi"}
 
@@ -12,7 +12,14 @@ def test_nothing_is_removed_outside_of_an_mpi_job():
 
 def test_one_thread_unless_told_otherwise():
     clean = clean_environment({"OMP_NUM_THREADS": "4"})
-    assert clean == {"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    threads = {"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    assert clean == threads | UNBOUND
+
+
+def test_ranks_are_bound_as_the_user_says():
+    mine = dict.fromkeys(UNBOUND, "core")
+    assert clean_environment(mine | {"PMI_RANK": "0"}).items() >= mine.items()
+    assert clean_environment({}, mine).items() >= mine.items()
 
 
 def test_what_hydra_sets_is_removed():
@@ -44,7 +51,7 @@ def test_what_the_user_wants_is_kept_or_set():
     wanted = {"SLURM_*": None, "PMI_FD": None, "NOT_THERE": None, "OMP_NUM_THREADS": "4", "SLURM_PROCID": "1"}
     clean = clean_environment(theirs, wanted)
     threads = {"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    assert clean == {"SLURM_JOB_ID": "7", "SLURM_PROCID": "1", "PMI_FD": "9"} | threads
+    assert clean == {"SLURM_JOB_ID": "7", "SLURM_PROCID": "1", "PMI_FD": "9"} | threads | UNBOUND
 
 
 def test_settings_of_the_user_for_an_mpi_stay():
