@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ase_bmdal.labelling.failure import Failure
 from ase_bmdal.labelling.worker.environment import header
 from ase_bmdal.labelling.worker.messages import receive, send
-from ase_bmdal.labelling.worker.ranks import Ranks
+from ase_bmdal.labelling.worker.ranks import Ranks, RanksEnded
 
 if TYPE_CHECKING:
     from ase_bmdal.labelling.outcome import ComputedLabel
@@ -58,7 +58,8 @@ def serve(pipe: int) -> None:
     try:
         compute = Ranks(reference, launch) if launch else partial(answer, reference.load())
     except BaseException as error:
-        traceback.print_exc()
+        if not isinstance(error, RanksEnded):  # what the launcher has said comes last
+            traceback.print_exc()
         send(pipe, Failure.of(error))
         return
     send(pipe, None)

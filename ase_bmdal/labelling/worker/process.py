@@ -87,7 +87,10 @@ class LabelProcess:
             self._exchange(None, limit, is_wanted)
             failure = self._exchange((reference, self._launch), limit, is_wanted)
         if failure is not None:
-            raise NotFinished(f"the reference cannot be loaded: {failure}")
+            why = (
+                self._last_words() if self._launch else ""
+            )  # of the launcher, such as that there are too few cores
+            raise NotFinished(f"the reference cannot be loaded: {failure}{why}")
 
     def ask(
         self,
@@ -167,12 +170,15 @@ class LabelProcess:
             time.sleep(0.01)
         code = self._end(GRACE)
         how = f"ended with exit status {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
+        # Asked to end by somebody else, as by a queue whose time is up.
+        kind = NotFinished if was_over and code == -signal.SIGTERM else Crashed
+        return kind(f"the process of the calculation {how}{self._last_words()}")
+
+    def _last_words(self) -> str:
         tail = ""
         with contextlib.suppress(OSError):
             tail = self.log.read_bytes()[-STDERR_TAIL:].decode("utf-8", "replace").strip()
-        # Asked to end by somebody else, as by a queue whose time is up.
-        kind = NotFinished if was_over and code == -signal.SIGTERM else Crashed
-        return kind(f"the process of the calculation {how}" + (f"; its last words:\n{tail}" if tail else ""))
+        return f"; its last words:\n{tail}" if tail else ""
 
     def _end(self, grace: float) -> int:
         with self._ending:

@@ -184,6 +184,7 @@ def _with_comm(make_calculator: Callable[..., Any], comm: Any) -> Callable[[], A
     def checked() -> Any:
         calculator = make()
         _refuse_a_serial_gpaw(comm.size)
+        _refuse_a_program(calculator, comm.size)
         return calculator
 
     return checked
@@ -196,6 +197,18 @@ def _refuse_a_serial_gpaw(size: int) -> None:
         raise RuntimeError(
             f"expected a GPAW that knows of all {size} ranks, got one that knows of {parallel.world.size}: it was "
             "built without MPI, and its energies would be wrong"
+        )
+
+
+def _refuse_a_program(calculator: Any, size: int) -> None:
+    """A calculator that starts a program would do so on every rank, all of them in the same folder."""
+    from ase.calculators.calculator import FileIOCalculator
+    from ase.calculators.genericfileio import GenericFileIOCalculator
+
+    if size > 1 and isinstance(calculator, FileIOCalculator | GenericFileIOCalculator):
+        raise RuntimeError(
+            f"expected a calculator that computes on {size} ranks together, got {type(calculator).__name__}, which "
+            "starts a program of its own, once for each rank; leave out the launcher, and have it start that program's"
         )
 
 

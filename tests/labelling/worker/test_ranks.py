@@ -3,6 +3,7 @@
 import os
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,19 @@ def test_a_gpaw_without_mpi_is_refused(tmp_path):
     assert "expected a GPAW that knows of all 2 ranks, got one that knows of 1" in failed.error_text
 
 
+def program():
+    from ase.calculators.espresso import Espresso, EspressoProfile
+
+    return Espresso(profile=EspressoProfile("pw.x", "pseudo"))
+
+
+def test_a_calculator_that_starts_a_program_is_refused(tmp_path):
+    """Every rank would start one, in the same folder."""
+    with one_worker(program, tmp_path) as labeller:
+        (failed,) = label(labeller, structures(tmp_path, (None, ())))
+    assert "computes on 2 ranks together, got Espresso, which starts a program" in failed.error_text
+
+
 class NotThere:
     """Cannot be loaded anywhere but here."""
 
@@ -184,7 +198,11 @@ class NotThere:
             SETTINGS.launcher,
             "the reference cannot be loaded: .*No module named 'no_such_package'",
         ),
-        (shared, "false", "the reference cannot be loaded: .*false ended with exit status 1"),
+        (
+            shared,
+            "sh -c 'echo too few cores for {cores}; exit 3'",
+            "the reference cannot be loaded: .*sh ended with exit status 3; its last words:\ntoo few cores for 2",
+        ),
     ],
 )
 def test_ranks_that_do_not_come_up(tmp_path, reference, launcher, text):
@@ -202,6 +220,16 @@ def test_a_launcher_that_is_not_there(tmp_path):
         LabellingError, match="launcher: expected a program that is installed, found no no-such-"
     ):
         Labeller(EMT, scratch=tmp_path, settings=settings)
+
+
+def test_a_launcher_that_is_not_there_where_the_worker_is(tmp_path):
+    settings = LabellingSettings(launcher="no-such-program -n {cores}", cores=2)
+    with (
+        ThreadPoolExecutor(1) as workers,
+        Labeller(EMT, scratch=tmp_path / "scratch", executor=workers, settings=settings) as labeller,
+        pytest.raises(LabellingError, match=r"cannot be loaded: FileNotFoundError: .*no-such-program"),
+    ):
+        label(labeller, [copper()])
 
 
 def test_in_this_process_there_is_no_launcher(tmp_path):
