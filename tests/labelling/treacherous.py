@@ -160,6 +160,16 @@ class Treacherous(EMT):
             raise RuntimeError(run.stdout + run.stderr)
 
 
+class SlowAtFirst(EMT):
+    """Hangs in the first of all calculations, and notes its process."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        if not pids_in(atoms.info["pids"]):
+            Path(atoms.info["pids"]).write_text(str(os.getpid()))
+            time.sleep(1000)
+
+
 SOUND = [None, "chatter", "leave_files"]
 FAILURES = {
     "fail": "RuntimeError",

@@ -7,18 +7,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ase.calculators.calculator import all_changes
 from ase.calculators.emt import EMT
 
 from ase_bmdal.common.errors import LabellingError
 from ase_bmdal.labelling import ComputedLabel, Labeller, LabellingSettings
 from ase_bmdal.labelling.backends import dask
-from tests.labelling.treacherous import Treacherous, alive, copper, pids_in, wait_until
+from tests.labelling.treacherous import SlowAtFirst, Treacherous, alive, copper, pids_in, wait_until
 
 distributed = pytest.importorskip("distributed")
 ROOT = Path(__file__).parents[3]
@@ -163,16 +161,6 @@ def programs(tmp_path):
     wait_until(programs.are_there)
     yield programs
     programs.kill()
-
-
-class SlowAtFirst(EMT):
-    """Hangs in the first of all calculations, and notes its process."""
-
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
-        super().calculate(atoms, properties, system_changes)
-        if not pids_in(atoms.info["pids"]):
-            Path(atoms.info["pids"]).write_text(str(os.getpid()))
-            time.sleep(1000)
 
 
 @contextlib.contextmanager

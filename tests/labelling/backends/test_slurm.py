@@ -1,6 +1,7 @@
 """Labels as jobs of a queue: the real one where there is one, else a stand-in of a few lines."""
 
 import contextlib
+import subprocess
 import sys
 
 import numpy as np
@@ -8,11 +9,11 @@ import pytest
 from ase.calculators.emt import EMT
 
 from ase_bmdal.common.errors import LabellingError
-from ase_bmdal.labelling import Labeller, LabellingSettings
+from ase_bmdal.labelling import ComputedLabel, Labeller, LabellingSettings
 from ase_bmdal.labelling.backends import resolve, slurm
 from tests.labelling.backends import slurm as queue
 from tests.labelling.backends.contract import rattled
-from tests.labelling.treacherous import Treacherous, alive, copper, pids_in, wait_until
+from tests.labelling.treacherous import SlowAtFirst, Treacherous, alive, copper, pids_in, wait_until
 
 JOB = {"memory": "1GB", "walltime": "00:10:00"}
 
@@ -63,14 +64,17 @@ class TestWithDaskJobqueue:
         with pytest.raises(LabellingError, match=r"refuses .*invalid partition\n(.*\n)*#SBATCH -p nonsense"):
             resolve("slurm", None, LabellingSettings(job=JOB | {"queue": "nonsense"}))
 
-    @pytest.mark.integration
-    @pytest.mark.parametrize("kind", ["stand-in", "real"])
-    def test_labels_by_jobs_that_end_with_the_labeller(self, kind, tmp_path, request, monkeypatch):
-        if kind == "stand-in":
+    @pytest.fixture(params=["stand-in", "real"])
+    def _a_queue(self, request, tmp_path, monkeypatch):
+        if request.param == "stand-in":
             request.getfixturevalue("stand_in")
         elif not queue.is_there():
             pytest.skip("no SLURM that answers")
         monkeypatch.chdir(tmp_path)  # for what the jobs print
+
+    @pytest.mark.integration
+    @pytest.mark.usefixtures("_a_queue")
+    def test_labels_by_jobs_that_end_with_the_labeller(self, tmp_path):
         pids = tmp_path / "pids"
         structures = [*rattled(3), copper("hang", pids=str(pids))]
         settings = LabellingSettings(job=JOB, jobs=2)
@@ -88,3 +92,28 @@ class TestWithDaskJobqueue:
         for number, atoms in enumerate(rattled(3)):
             atoms.calc = EMT()
             np.testing.assert_array_equal(found[number].forces, atoms.get_forces())
+
+    @pytest.mark.integration
+    @pytest.mark.usefixtures("_a_queue")
+    def test_a_job_that_is_cancelled_in_the_middle_of_a_label(self, tmp_path):
+        """Another takes its place, and computes the label."""
+        import dask
+
+        pids, found = tmp_path / "pids", {}
+        settings = LabellingSettings(job=JOB)
+        with (
+            dask.config.set({"distributed.deploy.lost-worker-timeout": "1s"}),
+            Labeller(
+                SlowAtFirst, scratch=tmp_path / "scratch", executor="slurm", settings=settings
+            ) as labeller,
+            contextlib.closing(labeller.in_flight()) as flight,
+        ):
+            flight.submit({0: copper(pids=str(pids))})
+            wait_until(lambda: pids_in(pids))
+            [job] = [each.job_id for each in labeller._backend.executor._cluster.workers.values()]
+            subprocess.run(["scancel", job], check=True)
+            while flight:
+                found |= flight.poll(0.2)
+            flight.check()
+        assert isinstance(found[0], ComputedLabel)
+        wait_until(lambda: not any(map(alive, pids_in(pids) + queue.jobs(tmp_path / "queue"))))
