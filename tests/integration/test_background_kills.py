@@ -70,14 +70,19 @@ def test_a_kill_in_the_midst_of_a_training_leaves_no_process(tmp_path):
     assert History.read(tmp_path / "run").end.labels == LABELS
 
 
-def test_sigterm_ends_a_run_with_labels_in_flight(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_with_labels_in_flight(tmp_path, number):
     write(tmp_path, settings=f"{BACKGROUND}, lead=0", run=RUN.replace("50)", "5000)"))
     process = start(tmp_path)
     wait_until(lambda: is_in_flight(tmp_path), 100)
     (tmp_path / "hang").touch()
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     out, errors = process.communicate(timeout=20)
-    assert (process.returncode, out) in ((0, "stopped\n"), (0, "all steps\n")), errors
+    if number == signal.SIGTERM:
+        assert (process.returncode, out) in ((0, "stopped\n"), (0, "all steps\n")), errors
+    else:
+        assert process.returncode == -signal.SIGINT, errors
+        assert errors.splitlines()[-1].startswith("Interrupted after step")
     wait_until(lambda: not any(map(alive, pids_in(tmp_path / "calls"))))
     (tmp_path / "hang").unlink()
     kept = done(tmp_path)

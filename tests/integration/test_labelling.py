@@ -335,6 +335,16 @@ class TestEndOfTheDriver:
         driver.communicate(timeout=60)
         self.check(tmp_path)
 
+    def test_a_killed_rank_ends_the_job(self, tmp_path):
+        """As when a node is lost; what it was at is pending."""
+        driver = self.start(tmp_path, "hang_with_family", executor="mpi", launcher=mpi(3))
+        calculation = pids_in(tmp_path / "pids")[0]
+        rank = int(Path(f"/proc/{calculation}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(rank, signal.SIGKILL)
+        driver.communicate(timeout=60)
+        assert driver.returncode != 0
+        self.check(tmp_path)
+
 
 ORPHANED = """
     import os

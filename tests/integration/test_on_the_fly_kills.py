@@ -164,6 +164,50 @@ def test_a_kill_at_any_moment_loses_no_finished_label(tmp_path):
     assert calls <= LABELS + 2 * lives  # again only what the workers, two at most, were at
 
 
+TEN = {
+    "InitialData(n_structures=4)": "InitialData(n_structures=10)",
+    "max_labels=8": "max_labels=10",
+    """if Path({folder!r}, "hang").exists():""": "if not may_go_on():",
+    "def reference():": """def may_go_on():
+    for number in range(4):
+        try:
+            os.close(os.open({folder!r} + f"/ticket-{{number}}", os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            continue
+        return True
+    return not Path({folder!r}, "hang").exists()
+
+def reference():""",
+}
+
+
+def test_a_kill_with_ten_labels_in_flight(tmp_path):
+    """Of which four have come: the next start computes the other six."""
+    write(
+        tmp_path,
+        before="from concurrent.futures import ThreadPoolExecutor; pool = ThreadPoolExecutor(10)",
+        settings="executor=pool",
+        after="pool.shutdown()",
+    )
+    script = (tmp_path / "script.py").read_text()
+    for old, new in TEN.items():
+        assert old.format(folder=str(tmp_path)) in script
+        script = script.replace(old.format(folder=str(tmp_path)), new.format(folder=str(tmp_path)))
+    (tmp_path / "script.py").write_text(script)
+    (tmp_path / "hang").touch()
+    process = start(tmp_path)
+    calls = tmp_path / "calls"
+    wait_until(lambda: len(pids_in(calls)) == 10 and len(done(tmp_path)) == 4, 60)
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not any(map(alive, pids_in(calls))))
+    kept = done(tmp_path)
+    (tmp_path / "hang").unlink()
+    assert int(finish(tmp_path)) == 10 + 6
+    assert set(kept) <= set(done(tmp_path))
+    assert len(done(tmp_path)) == 10
+
+
 def ended_or(process, path):
     return lambda: process.poll() is not None or path.exists()
 

@@ -1,6 +1,8 @@
 import gc
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -16,6 +18,21 @@ def test_one_at_a_time(tmp_path):
         RunFolder(tmp_path)
     folder.close()
     RunFolder(tmp_path)
+
+
+def test_a_second_driver_is_refused_until_the_first_is_gone(watch, tmp_path):
+    run = tmp_path / "run"
+    held = "from pathlib import Path; from ase_bmdal.run.folder import RunFolder; "
+    held += f"folder = RunFolder(Path({str(run)!r})); print('held', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", held], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout.readline() == "held\n"
+        with pytest.raises(FolderInUseError, match="is in use, by another process"):
+            learning(watch.reference, run)
+        assert sorted(path.name for path in run.iterdir()) == ["labels.db", "lock"]
+        first.kill()
+    learning(watch.reference, run).close()
 
 
 def test_a_calculator_that_is_gone_holds_nothing(watch, tmp_path):

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ase_bmdal import BackgroundSettings, UncertaintyLimits
-from ase_bmdal.common.errors import UntrustedError
+from ase_bmdal.common.errors import SimulationStopped, UntrustedError
 from ase_bmdal.uncertainty.limits import ACCEPTED, Judgement
+from ase_bmdal.walkers.stop import Deadline
 from ase_bmdal.walkers.walker import Walker
 from tests.labelling.treacherous import wait_until
 from tests.learner.by_hand_background import background
@@ -166,3 +167,17 @@ def test_one_that_waits_does_not_stop_another(made):
     walker.verdict_on_all = ACCEPTED
     executor.give()
     call.result(timeout=60)
+
+
+def test_the_time_is_up_while_a_batch_is_in_flight(made):
+    """What has come is kept, the rest stays pending; nobody waits for it."""
+    loop, executor, walker = made
+    doubt(walker)
+    executor.give(0)
+    walker.deadline = Deadline(1e-9)
+    with pytest.raises(SimulationStopped, match="the time of 0 s is up"):
+        walker.predict(copper(21))
+    loop.gather()
+    statuses = [entry.status for entry in loop.learner.dataset.entries[4:]]
+    assert statuses == ["done", *["pending"] * (len(executor.tasks) - 1)]
+    assert len(statuses) > 1
