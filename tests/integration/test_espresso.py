@@ -97,6 +97,13 @@ def test_an_scf_that_does_not_converge(tmp_path):
     assert "convergence NOT achieved" in Path(failed.scratch, "espresso.pwo").read_text()
 
 
+def test_more_ranks_than_there_are_cores(tmp_path):
+    with Labeller(partial(espresso, 10_000), scratch=tmp_path / "scratch", n_workers=1) as labeller:
+        (failed,) = label(labeller, aluminium(1))
+    assert failed.error_class == "subprocess.CalledProcessError"
+    assert "not enough slots" in Path(failed.scratch, "espresso.err").read_text()
+
+
 def ranks_in(folder):
     """Processes of the code that work below a folder."""
     found = []
