@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 COMMANDS = {
@@ -50,11 +51,15 @@ def stand_in(folder: Path) -> dict[str, str]:
         Gets the commands, the jobs and what they print.
     """
     (folder / "bin").mkdir(parents=True)
-    for name, body in COMMANDS.items():
-        command = folder / "bin" / name
-        command.write_text(f"#!/bin/bash\n{body}\n")
-        command.chmod(0o755)
+    write_commands(folder / "bin", COMMANDS)
     return {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "QUEUE": str(folder)}
+
+
+def write_commands(folder: Path, commands: Mapping[str, str]) -> None:
+    """Make programs of a few lines of shell."""
+    for name, body in commands.items():
+        (folder / name).write_text(f"#!/bin/bash\n{body}\n")
+        (folder / name).chmod(0o755)
 
 
 def jobs(folder: Path) -> list[int]:
