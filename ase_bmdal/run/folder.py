@@ -46,7 +46,7 @@ class RunFolder:
     FolderInUseError
         If another process works in it.
     RunFolderError
-        If a newer version made it, or the path is no folder that can be written to.
+        If a newer version made it, or the path is no folder that can be written to, or its file system has no locks.
 
     Attributes
     ----------
@@ -87,8 +87,12 @@ class RunFolder:
     def _is_free(self) -> bool:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except (BlockingIOError, PermissionError):
             return False
+        except OSError as error:
+            raise RunFolderError(
+                f"expected a file system that can lock files, to keep other processes out of {self.path}, got: {error}"
+            ) from error
         return True
 
     def _read_settings(self) -> dict[str, Any]:

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import gc
 import json
 import os
@@ -33,6 +35,19 @@ def test_a_second_driver_is_refused_until_the_first_is_gone(watch, tmp_path):
         assert sorted(path.name for path in run.iterdir()) == ["labels.db", "lock"]
         first.kill()
     learning(watch.reference, run).close()
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    """Such as Lustre, unless it is mounted with them."""
+
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(
+        RunFolderError, match=r"expected a file system that can lock files, .* not implemented"
+    ):
+        RunFolder(tmp_path)
 
 
 def test_a_calculator_that_is_gone_holds_nothing(watch, tmp_path):
