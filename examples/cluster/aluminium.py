@@ -1,8 +1,8 @@
 """Aluminium learns a density functional, LDA by Quantum ESPRESSO, each label with many cores.
 
-python aluminium.py local 16    on this node
-python aluminium.py mpi 16      on the nodes of an MPI job
-python aluminium.py slurm 16    in jobs of the queue
+python aluminium.py local 4 16    4 at a time on this node, with 16 cores each
+python aluminium.py mpi 4 16      on the other ranks of this job
+python aluminium.py slurm 8 16    by 8 jobs of the queue
 """
 
 import json
@@ -15,7 +15,7 @@ from ase.md.langevin import Langevin
 
 from ase_bmdal import LabellingSettings, OnTheFlyCalculator
 
-executor, cores = sys.argv[1], int(sys.argv[2])
+executor, workers, cores = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 mpirun = os.environ.get("MPIRUN", "mpirun")  # that of the code: its full path, if there are several
 pseudopotentials = os.environ.get("ESPRESSO_PSEUDO", "/usr/share/espresso/pseudo")
 kpoints = int(os.environ.get("KPOINTS", "4"))
@@ -35,8 +35,10 @@ def reference():  # yours: any function that makes an ASE calculator
     )
 
 
-queue = {"jobs": 8, "job": {"memory": "32GB", "walltime": "04:00:00"}} if executor == "slurm" else {}
-settings = {"background": True, "max_labels": 200, "label_timeout": 3600, "max_wall_time": 10 * 3600}
+job = {"memory": "32GB", "walltime": "04:00:00"}  # and "queue", "account", if yours wants them
+queue = {"jobs": workers, "job": job} if executor == "slurm" else {}
+settings = {"background": True, "most_in_flight": workers + 10, "max_labels": 200}
+settings |= {"label_timeout": 3600, "max_wall_time": 10 * 3600}  # seconds
 settings |= json.loads(os.environ.get("SETTINGS", "{}"))
 
 atoms = bulk("Al", cubic=True)

@@ -1,8 +1,8 @@
 """Ethanol learns GFN2-xTB while it moves; the job scripts beside this file say where its labels are computed.
 
-python ethanol.py local 4    workers of this node, each with 4 cores
-python ethanol.py mpi        the ranks of this job
-python ethanol.py slurm 4    jobs of the queue, each with 4 cores
+python ethanol.py local 16 4    16 workers of this node, each with 4 cores
+python ethanol.py mpi 127       the other ranks of this job
+python ethanol.py slurm 8 4     8 jobs of the queue, each with 4 cores
 """
 
 import json
@@ -22,10 +22,16 @@ def reference():  # yours: any function that makes an ASE calculator
     return TBLite(method="GFN2-xTB", verbosity=0)
 
 
-executor = sys.argv[1]
-cores = int(sys.argv[2]) if len(sys.argv) > 2 else None
-queue = {"jobs": 8, "job": {"memory": "8GB", "walltime": "04:00:00"}} if executor == "slurm" else {}
-settings = {"background": True, "max_labels": 200, "max_wall_time": 11.5 * 3600}
+executor, workers = sys.argv[1], int(sys.argv[2])
+cores = int(sys.argv[3]) if len(sys.argv) > 3 else None
+job = {"memory": "8GB", "walltime": "04:00:00"}  # and "queue", "account", if yours wants them
+queue = {"jobs": workers, "job": job} if executor == "slurm" else {}
+settings = {
+    "background": True,
+    "most_in_flight": workers + 10,
+    "max_labels": 500,
+    "max_wall_time": 11.5 * 3600,
+}
 settings |= json.loads(os.environ.get("SETTINGS", "{}"))
 
 atoms = molecule("CH3CH2OH")

@@ -9,4 +9,4 @@
 #SBATCH --time=12:00:00
 
 export TF_NUM_INTRAOP_THREADS=2
-exec python ethanol.py slurm "${CORES:-4}"
+exec python ethanol.py slurm 8 "${CORES:-4}"

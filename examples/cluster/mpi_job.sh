@@ -9,4 +9,5 @@
 #SBATCH --time=12:00:00
 
 export OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1
-exec srun --ntasks="${SLURM_NTASKS:-128}" python -m ase_bmdal.labelling.mpi ethanol.py mpi
+RANKS=${SLURM_NTASKS:-128}
+exec srun --ntasks="$RANKS" python -m ase_bmdal.labelling.mpi ethanol.py mpi $((RANKS - 1))

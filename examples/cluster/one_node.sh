@@ -8,5 +8,6 @@
 #SBATCH --cpus-per-task=64
 #SBATCH --time=12:00:00
 
-export TF_NUM_INTRAOP_THREADS=2  # of the potential; the other cores are for labels
-exec python ethanol.py local "${CORES:-4}"
+export TF_NUM_INTRAOP_THREADS=2  # of the potential
+CORES=${CORES:-4}
+exec python ethanol.py local $((${SLURM_CPUS_PER_TASK:-$(nproc --all)} / CORES)) "$CORES"
