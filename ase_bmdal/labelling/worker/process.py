@@ -87,10 +87,8 @@ class LabelProcess:
             self._exchange(None, limit, is_wanted)
             failure = self._exchange((reference, self._launch), limit, is_wanted)
         if failure is not None:
-            why = (
-                self._last_words() if self._launch else ""
-            )  # of the launcher, such as that there are too few cores
-            raise NotFinished(f"the reference cannot be loaded: {failure}{why}")
+            of_launcher = self._last_words() if self._launch else ""  # such as that there are too few cores
+            raise NotFinished(f"the reference cannot be loaded: {failure}{of_launcher}")
 
     def ask(
         self,
