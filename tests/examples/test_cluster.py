@@ -13,6 +13,7 @@ from ase.build import bulk, molecule
 
 from ase_bmdal import GMNNCalculator
 from ase_bmdal.run.store import LabelStore
+from tests.integration import test_espresso as espresso
 from tests.labelling.backends import slurm as queue
 from tests.labelling.treacherous import alive, wait_until
 
@@ -115,10 +116,9 @@ def test_sixteen_cores(submit, kind):
     if kind == "stand-in":
         queue.write_commands(submit.queue / "bin", STAND_INS)
         more = {"MPIRUN": "mpirun"}
-    elif shutil.which("pw.x") is None:
-        pytest.skip("no pw.x on PATH: apt-get install quantum-espresso quantum-espresso-data")
+    elif not espresso.IS_THERE:
+        pytest.skip(espresso.NEEDED)
     else:
-        as_root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-        more = {"MPIRUN": "/usr/bin/mpirun", "KPOINTS": "1"} | as_root
+        more = {"MPIRUN": espresso.MPIRUN, "KPOINTS": "1"} | espresso.AS_ROOT
     said = submit("sixteen_cores.sh", CORES="2", **more)
     expect_a_potential(submit.folder / "aluminium", bulk("Al", cubic=True), said)

@@ -16,17 +16,13 @@ from ase.build import bulk
 from ase_bmdal.labelling import ComputedLabel, Labeller, LabellingSettings
 from tests.labelling.treacherous import wait_until
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(
-        shutil.which("pw.x") is None,
-        reason="no pw.x on PATH: apt-get install quantum-espresso quantum-espresso-data",
-    ),
-]
-
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-MPIRUN = "/usr/bin/mpirun"
+MPIRUN = "/usr/bin/mpirun.openmpi"
+PSEUDOPOTENTIALS = Path("/usr/share/espresso/pseudo")
+IS_THERE = shutil.which("pw.x") and Path(MPIRUN).exists() and PSEUDOPOTENTIALS.exists()
+NEEDED = "no Quantum ESPRESSO: apt-get install quantum-espresso quantum-espresso-data openmpi-bin"
+pytestmark = [pytest.mark.integration, pytest.mark.skipif(not IS_THERE, reason=NEEDED)]
 AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
@@ -40,7 +36,7 @@ def espresso(n_ranks, cutoff=12, steps=100):
     from ase.calculators.espresso import Espresso, EspressoProfile
 
     return Espresso(
-        profile=EspressoProfile(f"{MPIRUN} -n {n_ranks} pw.x", "/usr/share/espresso/pseudo"),
+        profile=EspressoProfile(f"{MPIRUN} -n {n_ranks} pw.x", PSEUDOPOTENTIALS),
         pseudopotentials={"Al": "Al.pz-vbc.UPF"},
         input_data={
             "control": {"tprnfor": True, "tstress": True},
@@ -150,7 +146,9 @@ Path("outcomes").write_bytes(pickle.dumps(outcomes))
     "launcher", [BIN / "mpiexec", MPIRUN], ids=["in a job of MPICH", "in one of Open MPI"]
 )
 def test_in_an_mpi_job(tmp_path, launcher):
-    pytest.importorskip("mpi4py")
+    mpi4py = pytest.importorskip("mpi4py")
+    if launcher == MPIRUN and not list(Path(mpi4py.__file__).parent.glob("MPI.openmpi.*")):
+        pytest.skip("an mpi4py that knows no Open MPI")
     (tmp_path / "script.py").write_text(IN_RANK_0)
     more = {"PYTHONPATH": str(ROOT), "PATH": f"/usr/bin{os.pathsep}{os.environ['PATH']}"}
     if launcher == MPIRUN:
