@@ -73,6 +73,10 @@ class Retraining:
     ----------
     epochs
         Epochs of a round that goes on from the previous weights; None takes a quarter of those from scratch.
+    most_visits
+        Structures that a training from scratch sees at most, all epochs counted, until learning ends: of thousands of
+        labels each needs fewer epochs, and simulations want a potential soon. None for no limit; there is none for the
+        last training, and none if the epochs are set.
     rate
         Learning rates of such a round, in units of those from scratch. At full rates the noise of small minibatches
         moves the weights further with each round, and holes open beside the labels.
@@ -87,10 +91,18 @@ class Retraining:
     """
 
     epochs: AtLeastOne | None = None
+    most_visits: AtLeastOne | None = 300_000
     rate: Annotated[float, Field(gt=0.0)] = 0.4
     growth: Annotated[float, Field(ge=1.0)] = 2.0
     promotion: Promotion = Promotion()
     valid_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+    def while_learning(self, training: TrainingSettings, n_structures: int) -> TrainingSettings:
+        """How a potential is trained from scratch that others will follow, if `training` is how the last one is."""
+        if training.epochs or self.most_visits is None:
+            return training
+        epochs = min(training.epochs_for(n_structures), max(1, self.most_visits // n_structures))
+        return replace(training, epochs=epochs)
 
     def warm_start(self, training: TrainingSettings, n_structures: int) -> TrainingSettings:
         """How a potential goes on from the previous weights, if `training` is how one is trained from scratch."""
@@ -157,7 +169,7 @@ class BackgroundSettings:
     concurrent: bool = False
     lead: Annotated[int, Field(ge=0)] = 1000
     most_in_flight: AtLeastOne | None = None
-    new_labels: NotNegative = 0.05
+    new_labels: NotNegative = 0.1
     training_threads: AtLeastOne = 1
 
 

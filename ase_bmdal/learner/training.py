@@ -144,11 +144,11 @@ class PotentialTrainer:
             and not job.final
             and len(entries) < self._settings.retraining.growth * job.n_scratch
         )
-        found = self._train(entries, number, before if warm else None)
+        found = self._train(job, before if warm else None)
         first = wrong = self._objection(found, job)
         if wrong and warm:
             log.warning("round %d: the potential is worse than before (%s): from scratch", number, wrong)
-            warm, found = False, self._train(entries, number, None)
+            warm, found = False, self._train(job, None)
             wrong = self._objection(found, job)
         if wrong and before:
             log.warning(
@@ -260,11 +260,15 @@ class PotentialTrainer:
         rng = stream(self._settings.seed, "promotion", job.number)
         return objection(found, job.before, earlier, job.frames, self._settings.retraining.promotion, rng)
 
-    def _train(self, entries: Sequence[Entry], number: int, start: Potential | None) -> Potential:
-        settings = self._settings
+    def _train(self, job: TrainingJob, start: Potential | None) -> Potential:
+        settings, entries, number = self._settings, job.entries, job.number
         held_out = [entry.atoms for entry in entries if self._is_held_out(entry)]
         rest = [entry.atoms for entry in entries if not self._is_held_out(entry)] or held_out
-        how = settings.retraining.warm_start(settings.training, len(rest)) if start else settings.training
+        how, retraining = settings.training, settings.retraining
+        if not job.final:
+            how = retraining.while_learning(how, len(rest))
+        if start:
+            how = retraining.warm_start(how, len(rest))
         seed = int(stream(settings.seed, "training", number).integers(2**31))
         valid = held_out if held_out is not rest else None
         start = start and start.of_difference(None)  # which is what the labels of a run are already

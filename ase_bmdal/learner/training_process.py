@@ -82,8 +82,9 @@ class TrainingProcess:
         new = [entry for entry in job.entries if entry.id not in self._known]
         self._known.update(ids)
         content += packed((job._replace(entries=new), ids))
-        # In a thread, for a pipe takes no more than a little before the process has come up.
-        Thread(target=_write, args=(child.pipe.fileno(), content), daemon=True).start()
+        # In a thread, for a pipe takes no more than a little before the process has come up; with a descriptor of its
+        # own, which is nobody else's when the process is ended meanwhile.
+        Thread(target=_write, args=(os.dup(child.pipe.fileno()), content), daemon=True).start()
 
     def poll(self) -> TrainingResult | None:
         """What the training gave; None while it goes on, and if there is none.
@@ -151,8 +152,11 @@ class TrainingProcess:
 
 
 def _write(descriptor: int, content: bytes) -> None:
-    with contextlib.suppress(OSError):  # the process is gone, as `poll` finds out
-        write(descriptor, content)
+    try:
+        with contextlib.suppress(OSError):  # the process is gone, as `poll` finds out
+            write(descriptor, content)
+    finally:
+        os.close(descriptor)
 
 
 def _in_words(code: int) -> str:

@@ -78,6 +78,27 @@ def test_the_last_potential_is_from_scratch(models, trainings):
     assert trained(models, 5, 2, final=True) == ("from scratch", "")
 
 
+@pytest.mark.parametrize(
+    ("training", "expected"),
+    [({}, [25, 5, 1000]), ({"epochs": 40}, [40, 10, 40]), ({"most_epochs": 24}, [24, 5, 24])],
+)
+def test_epochs_are_fewer_until_learning_ends_unless_they_are_set(tmp_path, training, expected):
+    seen = []
+
+    def note(structures, *, training, **how):
+        seen.append(training.epochs_for(len(structures)))
+        return SOUND
+
+    changes = {"least_epochs": 1} | training
+    settings = replace(
+        SETTINGS, training=TrainingSettings(**changes), retraining=Retraining(growth=2.0, most_visits=100)
+    )
+    models = PotentialHistory(RunFolder(tmp_path / "run"), settings, lambda event: None, train=note)
+    for n, final in ((4, False), (5, False), (6, True)):
+        trained(models, n, n, final=final)
+    assert seen == expected
+
+
 def test_a_potential_that_is_worse_is_trained_anew(models, trainings):
     trainings.results = [SOUND, spoiled(100.0), SOUND]
     trained(models, 4, 1, final=False)
