@@ -101,8 +101,7 @@ class TrainingResult(NamedTuple):
     notes
         Of the model file.
     features : [n_entries, n_features]
-        Of the labels, by the kernel of the selection; None if there will be no selection, or none that compares
-        structures.
+        Of the labels, by the kernel of the selection; None if nobody computed them.
     """
 
     number: int
@@ -167,14 +166,19 @@ class PotentialTrainer:
         error_model = self._fitted(found, entries)
         training = Training("not promoted" if wrong else "warm" if warm else "from scratch", first or "")
         return TrainingResult(
-            number,
-            found,
-            error_model,
-            self._tolerance(error_model, entries),
-            training,
-            notes,
-            None if job.final else self._features(found, entries),
+            number, found, error_model, self._tolerance(error_model, entries), training, notes
         )
+
+    def described(self, result: TrainingResult, job: TrainingJob) -> TrainingResult:
+        """The same with features of the labels, if another selection may compare with them.
+
+        A selection computes them otherwise, and a simulation waits for it.
+        """
+        kernel = self._settings.acquisition.kernel
+        if job.final or kernel.is_diagonal:
+            return result
+        features = known_features(kernel, result.potential, job.entries, self._settings.seed)
+        return result._replace(features=features)
 
     def predict_held_out(self, entries: Sequence[Entry], number: int) -> dict[int, dict[str, Any]]:
         """Predictions for some of the initial labels by a potential trained on the others, by number of the label.
@@ -231,13 +235,6 @@ class PotentialTrainer:
             _force_mae([found[entry.id]["forces"] for entry in unseen], unseen),
             _force_mae([label.forces for label in labels], [entry.whole for entry in unseen]),
         )
-
-    def _features(self, potential: Potential, entries: Sequence[Entry]) -> Floats | None:
-        """Here, where nobody waits for them if simulations go on."""
-        kernel = self._settings.acquisition.kernel
-        if kernel.is_diagonal:
-            return None
-        return known_features(kernel, potential, entries, self._settings.seed)
 
     def _fitted(self, potential: Potential, entries: Sequence[Entry]) -> ErrorModel | None:
         limits = self._settings.uncertainty

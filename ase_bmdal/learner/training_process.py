@@ -192,8 +192,9 @@ def serve(pipe: int, trainer: PotentialTrainer) -> None:
     while True:
         job, ids = receive(pipe)
         known |= {entry.id: entry for entry in job.entries}
+        job = job._replace(entries=[known[id] for id in ids])
         try:
-            answer = "result", trainer.carry_out(job._replace(entries=[known[id] for id in ids]))
+            answer = "result", trainer.described(trainer.carry_out(job), job)
         except Exception as error:
             _send_error(pipe, error)
         else:

@@ -145,7 +145,7 @@ class Training:
         """Begin one."""
         before = self.seconds
         with self.apart():
-            self._job, self._result = job, self._trainer.carry_out(job)
+            self._job, self._result = job, self._trainer.described(self._trainer.carry_out(job), job)
         self.end = self.clock.now + self.seconds - before
 
     def poll(self) -> TrainingResult | None:

@@ -163,7 +163,8 @@ def test_features_of_the_labels_come_with_the_potential(models, monkeypatch, sel
     settings = replace(SETTINGS, selection=selection)
     trainer = PotentialTrainer(settings, lambda event: None, train=Trainings())
     known, new = rows(4), rows(6)[4:]
-    found = trainer.carry_out(models.job(known, 0, final=final)).features
+    job = models.job(known, 0, final=final)
+    found = trainer.described(trainer.carry_out(job), job).features
     assert (found is not None) == is_described
     if found is not None:
         kernel = Acquisition.parse(selection).kernel

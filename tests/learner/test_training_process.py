@@ -67,7 +67,8 @@ def test_it_gives_what_is_given_here(process, settings):
     before, known = None, ()
     for number, n in enumerate((4, 6)):
         process.start(job(n, number, before, known))
-        found, expected = result(process), here.carry_out(job(n, number, before, known))
+        same = job(n, number, before, known)
+        found, expected = result(process), here.described(here.carry_out(same), same)
         for name, value in parameters(expected.potential).items():
             np.testing.assert_allclose(parameters(found.potential)[name], value, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(found.features, expected.features, rtol=1e-2, atol=1e-3)
