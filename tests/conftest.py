@@ -1,28 +1,19 @@
 """Fixtures of more than one room."""
 
 import signal
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import pytest
 
-EAGER = ("examples", "learner", "run", "walkers")  # rooms whose networks are tiny
-
-
 @contextmanager
 def eagerly(is_eager=True):
-    """A few steps of a tiny network take less time than their compilation."""
+    """A few steps of a tiny network on a structure like no other take less time than their compilation."""
     import tensorflow as tf
 
     before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(is_eager)
     yield
     tf.config.run_functions_eagerly(before)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def whole_rooms_not_compiled(request):
-    with eagerly() if request.path.parent.name in EAGER else nullcontext():
-        yield
 
 
 @pytest.fixture

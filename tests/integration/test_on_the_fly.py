@@ -45,7 +45,7 @@ class NoStress(EMT):
 
 
 @pytest.fixture
-def calc(tmp_path, not_compiled):
+def calc(tmp_path):
     """Of a potential of one epoch, whose forces are handed out however wrong they may be."""
     unafraid = UncertaintyLimits(refuse=1e9)
     with learning(EMT, tmp_path / "run", max_rounds=2, uncertainty=unafraid) as calculator:
