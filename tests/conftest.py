@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
+
 @contextmanager
 def eagerly(is_eager=True):
     """A few steps of a tiny network on a structure like no other take less time than their compilation."""
