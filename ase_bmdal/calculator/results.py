@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_changes, all_properties
 from ase.io import extxyz
 from ase.outputs import ArrayProperty, ScalarProperty, all_outputs
-from numpy.typing import NDArray
 
 from ase_bmdal.structures.labels import Label
+from ase_bmdal.structures.same import exact_changes
 from ase_bmdal.uncertainty.error_model import Bounds
 
 PROPERTIES = ["energy", "free_energy", "forces", "stress", "energy_uncertainty", "forces_uncertainty"]
@@ -20,7 +19,6 @@ OF_THE_STRUCTURE: dict[str, tuple[int, ...]] = {
     "unbiased_energy": (),
     "unbiased_stress": (6,),
 }
-NOTHING = np.empty(0)
 
 
 def register_properties() -> None:
@@ -73,16 +71,4 @@ def changes_between(old: Atoms | None, new: Atoms) -> list[str]:
     list of str
         Some of ASE's ``all_changes``.
     """
-    if old is None:
-        return list(all_changes)
-    return [name for name in all_changes if _differ(_part(old, name), _part(new, name))]
-
-
-def _part(atoms: Atoms, name: str) -> NDArray[Any]:
-    if name == "cell":
-        return atoms.cell.array  # type: ignore[no-any-return]
-    return atoms.pbc if name == "pbc" else atoms.arrays.get(name, NOTHING)  # type: ignore[no-any-return]
-
-
-def _differ(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    return one is not other and not (one.shape == other.shape and bool((one == other).all()))
+    return list(all_changes) if old is None else exact_changes(old, new)

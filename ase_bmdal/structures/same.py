@@ -1,12 +1,14 @@
 """Whether a label of one structure is one of another."""
 
+from typing import Any
+
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import compare_atoms
+from ase.calculators.calculator import all_changes, compare_atoms
 from numpy.typing import NDArray
 
 CLOSE = 1e-6  # Å
-ARRAYS = ("positions", "numbers", "initial_charges", "initial_magmoms")  # that a label depends on
+NOTHING = np.empty(0)  # an array that is not there
 
 
 def changes(old: Atoms, new: Atoms) -> list[str]:
@@ -27,7 +29,7 @@ def changes(old: Atoms, new: Atoms) -> list[str]:
     list of str
         Some of ASE's ``all_changes``.
     """
-    if _is_identical(old, new):  # as nearly always, and ten times faster to see than what ASE compares
+    if not exact_changes(old, new):  # as nearly always
         return []
     found = compare_atoms(old, new)
     if not found:
@@ -40,13 +42,19 @@ def changes(old: Atoms, new: Atoms) -> list[str]:
     return changed if _is_translated(old, new) else [*changed, "positions"]
 
 
-def _is_identical(old: Atoms, new: Atoms) -> bool:
-    """Whether all that a label depends on is the same, bit by bit."""
-    return (
-        np.array_equal(old.cell.array, new.cell.array)
-        and np.array_equal(old.pbc, new.pbc)
-        and all(np.array_equal(*(atoms.arrays.get(name, ()) for atoms in (old, new))) for name in ARRAYS)
-    )
+def exact_changes(old: Atoms, new: Atoms) -> list[str]:
+    """What differs at all, of ASE's ``all_changes``; found in a tenth of the time that ASE takes."""
+    return [name for name in all_changes if not _is_equal(_part(old, name), _part(new, name))]
+
+
+def _part(atoms: Atoms, name: str) -> NDArray[Any]:
+    if name == "cell":
+        return atoms.cell.array  # type: ignore[no-any-return]
+    return atoms.pbc if name == "pbc" else atoms.arrays.get(name, NOTHING)  # type: ignore[no-any-return]
+
+
+def _is_equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    return one is other or (one.shape == other.shape and bool((one == other).all()))
 
 
 def _differ(old: Atoms, new: Atoms, name: str) -> bool:
