@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import select
-import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import IO, Any, Protocol
 from ase_bmdal.common.errors import TrainingError
 from ase_bmdal.labelling.worker.environment import THREADS, clean_environment
 from ase_bmdal.labelling.worker.guard import end_session
+from ase_bmdal.labelling.worker.last_words import how_it_ended, last_words
 from ase_bmdal.labelling.worker.messages import packed, receive, send, write
 from ase_bmdal.labelling.worker.start import Child, start_child
 from ase_bmdal.learner.settings import LearnerSettings
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 THREADS_OF_TENSORFLOW = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 GRACE = 0.5  # seconds to end in; it holds nothing that could be lost
-STDERR_TAIL = 1000  # bytes
 BETWEEN_EPOCHS = 0.5  # seconds at least between two reports, which nobody may read for long
 
 
@@ -124,7 +123,7 @@ class TrainingProcess:
             return ""
         with output:
             output.seek(0)
-            return output.read()[-STDERR_TAIL:].decode("utf-8", "replace").strip()
+            return last_words(output.read())
 
     def _start(self) -> Child:
         threads = str(self._settings.background.training_threads)
@@ -144,10 +143,9 @@ class TrainingProcess:
         popen = self._child.popen if self._child else None
         self.close()
         code = popen.returncode if popen else None
-        how = why or "has ended" + (f": {_in_words(code)}" if code is not None else "")
+        how = why or "has ended" + (f": {how_it_ended(code)}" if code is not None else "")
         return TrainingError(
-            f"the training process {how}; the labels are kept, and the next training is tried anew"
-            + (f"; its last words:\n{self._tail}" if self._tail else "")
+            f"the training process {how}; the labels are kept, and the next training is tried anew{self._tail}"
         )
 
 
@@ -157,14 +155,6 @@ def _write(descriptor: int, content: bytes) -> None:
             write(descriptor, content)
     finally:
         os.close(descriptor)
-
-
-def _in_words(code: int) -> str:
-    if code >= 0:
-        return f"exit status {code}"
-    with contextlib.suppress(ValueError):
-        return f"killed by {signal.Signals(-code).name}"
-    return f"killed by signal {-code}"
 
 
 def _has_message(descriptor: int) -> bool:

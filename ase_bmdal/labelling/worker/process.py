@@ -18,11 +18,11 @@ from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.labelling.worker.child import LOG
 from ase_bmdal.labelling.worker.environment import clean_environment
 from ase_bmdal.labelling.worker.guard import GRACE, ask_to_end, end_session
+from ase_bmdal.labelling.worker.last_words import how_it_ended, last_words
 from ase_bmdal.labelling.worker.messages import receive, send
 from ase_bmdal.labelling.worker.start import start_child
 
 LONGEST_START = 300.0  # seconds; a hundred workers that import from one slow file server at once
-STDERR_TAIL = 1000  # bytes
 GIVEN_UP = "the batch was given up, or its driver is gone"
 PIPES_CLOSE_FIRST = 0.5  # seconds between the end of the pipes of a process and its own
 
@@ -167,16 +167,15 @@ class LabelProcess:
         while not (was_over := self._has_ended()) and time.monotonic() < limit:
             time.sleep(0.01)
         code = self._end(GRACE)
-        how = f"ended with exit status {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
+        how = f"{'ended with' if code >= 0 else 'was'} {how_it_ended(code)}"
         # Asked to end by somebody else, as by a queue whose time is up.
         kind = NotFinished if was_over and code == -signal.SIGTERM else Crashed
         return kind(f"the process of the calculation {how}{self._last_words()}")
 
     def _last_words(self) -> str:
-        tail = ""
         with contextlib.suppress(OSError):
-            tail = self.log.read_bytes()[-STDERR_TAIL:].decode("utf-8", "replace").strip()
-        return f"; its last words:\n{tail}" if tail else ""
+            return last_words(self.log.read_bytes())
+        return ""
 
     def _end(self, grace: float) -> int:
         with self._ending:
@@ -204,10 +203,3 @@ class LabelProcess:
             if self._pipe.fileno() >= 0:
                 os.close(self._parent_pipe)
                 self._pipe.close()
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
