@@ -273,20 +273,23 @@ class PotentialTrainer:
 
     def _rehearsed(self, entries: Sequence[Entry], number: int) -> Potential:
         """Trained on some of the initial labels."""
-        seed = int(stream(self._settings.seed, "rehearsal").integers(2**31))
-        return self._trained([entry.atoms for entry in entries], number, seed)
+        settings = self._settings
+        seed = int(stream(settings.seed, "rehearsal").integers(2**31))
+        how = settings.retraining.while_learning(settings.training, len(entries))
+        return self._trained([entry.atoms for entry in entries], number, seed, training=how)
 
     def _trained(self, structures: Sequence[Atoms], number: int, seed: int, **how: Any) -> Potential:
         settings = self._settings
-        given = {
-            "n_models": settings.committee_size,
-            "architecture": settings.architecture,
-            "training": settings.training,
-            "atomic_energies": settings.atomic_energies,
-            "name_outliers": False,
-            "on_epoch": lambda epoch: self._report_epoch(number, epoch),
-        }
-        return self._trains(structures, seed=seed, **(given | how))
+        return self._trains(
+            structures,
+            seed=seed,
+            n_models=settings.committee_size,
+            architecture=settings.architecture,
+            atomic_energies=settings.atomic_energies,
+            name_outliers=False,
+            on_epoch=lambda epoch: self._report_epoch(number, epoch),
+            **how,
+        )
 
     def _is_held_out(self, entry: Entry) -> bool:
         draw = stream(self._settings.seed, "held out", entry.id).random()
