@@ -14,13 +14,7 @@ from tests.learner.runs import copper, labelled
 POOL, KNOWN = labelled(8), [copper(seed) for seed in range(20, 23)]
 
 
-@pytest.fixture(autouse=True)
-def not_compiled():
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("not_compiled")
 
 
 @pytest.fixture(scope="module")

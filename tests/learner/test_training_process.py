@@ -62,7 +62,7 @@ def parameters(potential):
 
 
 def test_it_gives_what_is_given_here(process, settings):
-    """Twice: the second goes on from the first, and only new labels are sent; compiled there, perhaps not here."""
+    """Twice: the second goes on from the first, and only new labels are sent."""
     here = PotentialTrainer(settings, lambda event: None)
     before, known = None, ()
     for number, n in enumerate((4, 6)):

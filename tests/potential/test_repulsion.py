@@ -22,6 +22,7 @@ from ase_bmdal.structures.labels import Label, label_of
 from tests.builders import model_for, random_model, rattled
 from tests.reference import potential as reference
 
+pytestmark = pytest.mark.usefixtures("not_compiled")  # but for those that ask for `compiled`
 SMALL = {"cutoff": 2.5, "hidden": (8,), "n_gaussians": 4, "n_radial": 1, "dtype": "float64"}
 WITH = ModelSettings(**SMALL, repulsion="zbl")
 SINGLE = ModelSettings(**{**SMALL, "dtype": "float32"}, repulsion="zbl")
@@ -72,13 +73,6 @@ def model():
     return model_for(STRUCTURES.values(), **SMALL, repulsion="zbl")
 
 
-@pytest.fixture(autouse=True)
-def not_compiled(request):
-    tf.config.run_functions_eagerly("compiled" not in request.node.name)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 class TestAgainstNumpy:
     @pytest.mark.parametrize("name", STRUCTURES)
     def test_energies(self, model, name):
@@ -88,7 +82,7 @@ class TestAgainstNumpy:
         assert (expected > 1) == (name != "molecule as it is")
         assert model.predict([atoms])[0].energy == pytest.approx(reference.energy(atoms, model), rel=1e-7)
 
-    def test_compiled_in_one_batch(self, model):
+    def test_compiled_in_one_batch(self, model, compiled):
         for atoms, label in zip(STRUCTURES.values(), model.predict([*STRUCTURES.values()]), strict=True):
             assert label.energy == pytest.approx(reference.energy(atoms, model), rel=1e-7)
 
@@ -184,7 +178,7 @@ class TestSwitch:
 
 class TestFloor:
     @pytest.mark.parametrize("symbols", ["H2", "OH", "C2", "Au2", "UH"])
-    def test_no_nan_at_a_hundredth_of_an_angstrom_compiled(self, symbols):
+    def test_no_nan_at_a_hundredth_of_an_angstrom_compiled(self, symbols, compiled):
         close = dimer(symbols, 0.01)
         model = model_for([close], **{**SMALL, "dtype": "float32"}, repulsion="zbl")
         [label] = model.predict([close])
@@ -230,7 +224,7 @@ class TestTraining:
         for name, values in other.parameters.items():
             np.testing.assert_allclose(model.parameters[name], values, rtol=1e-5, atol=1e-7)
 
-    def test_the_loss_falls_in_single_precision_compiled(self):
+    def test_the_loss_falls_in_single_precision_compiled(self, compiled):
         epochs = []
         data = [learned(atoms) for atoms in self.structures()]
         train(data, architecture=SINGLE, epochs=40, on_epoch=epochs.append)

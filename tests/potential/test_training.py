@@ -20,15 +20,9 @@ from ase_bmdal.structures.batch import BatchShape
 from ase_bmdal.structures.labels import Label, label_of, labels_of
 from tests.builders import random_model, rattled
 
+pytestmark = pytest.mark.usefixtures("not_compiled")  # but for those that ask for `compiled`
 TINY = ModelSettings(hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5)
 DOUBLE = ModelSettings(hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5, dtype="float64")
-
-
-@pytest.fixture(autouse=True)
-def not_compiled(request):
-    tf.config.run_functions_eagerly(request.node.name != "test_learns_clearly_more_than_the_mean")
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def cell(seed, by=0.1, symbols="Cu4"):
@@ -393,7 +387,7 @@ class TestTrain:
             np.testing.assert_array_equal(value, before[name])
 
 
-def test_learns_clearly_more_than_the_mean():
+def test_learns_clearly_more_than_the_mean(compiled):
     data, test = crystals(24), crystals(8, first=50)
     model = train(data, architecture=TINY, epochs=60)
     predicted, labels = model.predict(test), labels_of(test)
