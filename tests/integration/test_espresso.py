@@ -32,7 +32,7 @@ def root_may_start_ranks(monkeypatch):
         monkeypatch.setenv(name, value)
 
 
-def espresso(n_ranks, cutoff=12, steps=100):
+def espresso(n_ranks, steps=100, accuracy=1e-6):
     from ase.calculators.espresso import Espresso, EspressoProfile
 
     return Espresso(
@@ -40,8 +40,8 @@ def espresso(n_ranks, cutoff=12, steps=100):
         pseudopotentials={"Al": "Al.pz-vbc.UPF"},
         input_data={
             "control": {"tprnfor": True, "tstress": True},
-            "system": {"ecutwfc": cutoff, "occupations": "smearing", "degauss": 0.05},
-            "electrons": {"electron_maxstep": steps},
+            "system": {"ecutwfc": 12, "occupations": "smearing", "degauss": 0.05},
+            "electrons": {"electron_maxstep": steps, "conv_thr": accuracy},
         },
     )
 
@@ -115,9 +115,9 @@ def ranks_in(folder):
 
 def test_ranks_end_with_the_time_of_their_label(tmp_path):
     settings = LabellingSettings(timeout=3.0)
-    slow = partial(espresso, 2, cutoff=150)
+    endless = partial(espresso, 2, steps=1_000_000, accuracy=-1.0)
     with (
-        Labeller(slow, scratch=tmp_path / "scratch", n_workers=1, settings=settings) as labeller,
+        Labeller(endless, scratch=tmp_path / "scratch", n_workers=1, settings=settings) as labeller,
         contextlib.closing(labeller.in_flight()) as flight,
     ):
         flight.submit(dict(enumerate(aluminium(1))))
