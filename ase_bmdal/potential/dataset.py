@@ -78,7 +78,7 @@ class Dataset:
         order = np.arange(len(self)) if rng is None else rng.permutation(len(self))
         for start in range(0, len(order), batch_size):
             members = order[start : start + batch_size]
-            shape = self._shape(members, min(batch_size, len(self)))
+            shape = self._shape(members, min(batch_size, bucket(len(self), bits=0)))
             geometries = [self._geometries[index] for index in members]
             settings = self._settings
             dtype, padding = settings.numpy_dtype, 2 * settings.cutoff

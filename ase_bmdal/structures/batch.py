@@ -15,13 +15,14 @@ from ase import Atoms
 from numpy.typing import DTypeLike, NDArray
 
 from ase_bmdal.common.errors import UnknownElementError
-from ase_bmdal.structures.buckets import bucket
+from ase_bmdal.structures.buckets import WORTH_COMPILING, bucket
 from ase_bmdal.structures.neighbours import Neighbours, neighbours, neighbours_of_each
 
 Real = TypeVar("Real", bound=np.floating)
 Structures = TypeVar("Structures", bound=Sequence[Atoms])
 LaidOut = tuple[list[int], "Batch"]
 ATOMS_PER_SEARCH = 1000  # as many as stay in the cache
+HARDLY_ANY = WORTH_COMPILING // 512  # pairs, as good as none
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,21 @@ class BatchShape:
     structures: int
 
     @staticmethod
-    def fitting(geometries: Sequence[Geometry], bits: int = 3) -> "BatchShape":
-        """Smallest buckets that hold these structures; how many they are costs nothing but compilations."""
+    def fitting(geometries: Sequence[Geometry]) -> "BatchShape":
+        """Smallest buckets that hold these structures."""
         return BatchShape(
-            bucket(sum(map(len, geometries)), bits),
-            bucket(max(g.width for g in geometries), bits),
+            bucket(sum(map(len, geometries))),
+            bucket(max(geometry.width for geometry in geometries)),
             bucket(len(geometries), bits=0),
         )
+
+    @staticmethod
+    def shared(geometries: Sequence[Geometry]) -> "BatchShape":
+        """One of few that holds these structures: hardly any is so small that compiling it would take longer than it."""
+        n_neighbours = bucket(max(geometry.width for geometry in geometries), bits=1)
+        least = max(1, HARDLY_ANY // n_neighbours)
+        n_atoms = bucket(max(least, sum(map(len, geometries))), bits=0)
+        return BatchShape(n_atoms, n_neighbours, bucket(-(-n_atoms // min(map(len, geometries))), bits=0))
 
 
 def assemble(
@@ -271,7 +280,7 @@ def _lay_out(
     for members in _groups(order, structures, atoms_per_batch):
         geometries = Geometry.of_each([structures[index] for index in members], cutoff)
         is_large = len(members) == 1 and 2 * len(geometries[0]) > atoms_per_batch
-        shape = BatchShape.fitting(geometries, bits=3 if is_large else 1)
+        shape = BatchShape.fitting(geometries) if is_large else BatchShape.shared(geometries)
         yield members, assemble(geometries, elements, shape, 2 * cutoff, dtype)
 
 
