@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         Rewound,
         Round,
         SimulationEnded,
+        TakenOver,
     )
     from ase_bmdal.selection import select
     from ase_bmdal.structures.batch import Remembered
@@ -97,6 +98,7 @@ _HOME = {
     "BaselineCompared": "run.events",
     "Rewound": "run.events",
     "SimulationEnded": "run.events",
+    "TakenOver": "run.events",
     "Error": "common.errors",
     "ModelError": "common.errors",
     "UnknownElementError": "common.errors",
@@ -156,6 +158,7 @@ __all__ = [
     "BaselineCompared",
     "Rewound",
     "SimulationEnded",
+    "TakenOver",
     "Error",
     "ModelError",
     "UnknownElementError",

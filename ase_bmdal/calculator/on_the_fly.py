@@ -1,6 +1,6 @@
 """The calculator that learns while a simulation runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self, overload
@@ -75,8 +75,8 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         there, so that the same simulation gives the same run.
     on_event
         Called with every event, see there (`LabelDone`, `EpochDone`, `Round`, `BaselineCompared`, `LearningEnded`,
-        `Rewound`, `SimulationEnded`). None writes a line a round to standard error, unless logging writes it there;
-        and at a terminal what goes on in between.
+        `Rewound`, `TakenOver`, `SimulationEnded`). None writes a line a round to standard error, unless logging writes
+        it there; and at a terminal what goes on in between.
     settings
         All settings; None for the defaults.
     changes
@@ -151,12 +151,14 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         keys = LabelKeys(energy_key, forces_key, stress_key)
         structures = None if initial is None else prepared(initial, keys, reference)
         path = Path(directory)
+        identity = identity_of(reference, structures)
         labeller = Labeller(
             reference,
             scratch=path / "scratch",
             executor=executor,
             settings=settings.labelling,
             baseline=method.make if method else None,
+            identity=_labels_of(identity, method),
         )
         report = Reporter(on_event or on_standard_error())
         try:
@@ -169,7 +171,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             learner = Learner(
                 folder,
                 settings,
-                identity=identity_of(reference, structures),
+                identity=identity,
                 told={
                     "executor": executor if isinstance(executor, str) else type(executor).__name__,
                     "baseline": method.name if method else None,
@@ -367,6 +369,12 @@ def _loop(replay: str | Path | None, learner: Learner, *given: Any, **how: Any) 
     if learner.settings.background.concurrent:
         return Background(learner, *given, **how, replay=None if replay is None else Path(replay))
     return Blocking(learner, *given, **how)
+
+
+def _labels_of(identity: Mapping[str, str], baseline: Baseline | None) -> str:
+    """Who the labels of a run are from."""
+    of_baseline = identity_of(baseline.make, None)["reference"] if baseline else "none"
+    return f"{identity['reference']}, baseline {of_baseline}"
 
 
 def _refuse_replay_of(replay: str | Path | None, settings: LearnerSettings) -> None:

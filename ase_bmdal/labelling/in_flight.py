@@ -12,14 +12,13 @@ from ase import Atoms
 from ase_bmdal.common.errors import LabellingError
 from ase_bmdal.labelling.backends.base import Backend
 from ase_bmdal.labelling.failure import Failure
-from ase_bmdal.labelling.lease import HeldLease, Lease
-from ase_bmdal.labelling.outcome import NotFinished, Outcome, Unseen
+from ase_bmdal.labelling.kept import remove
+from ase_bmdal.labelling.lease import RUNNING, HeldLease, Lease
+from ase_bmdal.labelling.outcome import ComputedLabel, NotFinished, Outcome, Unseen
 from ase_bmdal.labelling.queue import TaskQueue
 from ase_bmdal.labelling.task import LabelTask
 
 log = logging.getLogger(__name__)
-
-RUNNING = "running"
 
 
 class InFlight:
@@ -32,7 +31,7 @@ class InFlight:
     backend
         Where they are labelled.
     make_task
-        Makes the task of a structure from it, its scratch folder and the lease.
+        Makes the task of a structure from its number, it, its scratch folder and the lease.
     scratch
         Folder that all workers see.
     refuse
@@ -44,7 +43,7 @@ class InFlight:
     def __init__(
         self,
         backend: Backend,
-        make_task: Callable[[Atoms, Path, Lease], LabelTask],
+        make_task: Callable[[int, Atoms, Path, Lease], LabelTask],
         scratch: Path,
         refuse: Callable[[], None],
         on_arrival: Callable[[], None],
@@ -111,6 +110,12 @@ class InFlight:
         """Take out what has finished, whether or not more is to come."""
         return self._take(0.0)
 
+    def written(self, outcomes: Mapping[int, Outcome]) -> None:
+        """Outcomes that were taken out are where they belong: labels need not be kept in files any more."""
+        for outcome in outcomes.values():
+            if isinstance(outcome, ComputedLabel):
+                remove(outcome)
+
     def check(self) -> None:
         """Refuse to go on if structures were lost for good.
 
@@ -144,7 +149,7 @@ class InFlight:
             if number not in self._structures or self._held is None:
                 continue
             folder = self._held.lease.path.with_name(f"structure-{number:05d}")
-            task = self._make_task(self._structures[number], folder, self._held.lease)
+            task = self._make_task(number, self._structures[number], folder, self._held.lease)
             try:
                 self._queue.submit(number, task)
             except Exception as error:  # whatever engines raise

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import uuid
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,9 +13,10 @@ from ase import Atoms
 
 from ase_bmdal.common.errors import LabellingError, SimulationStopped
 from ase_bmdal.labelling.backends import ExecutorChoice, resolve
+from ase_bmdal.labelling.harvest import harvest
 from ase_bmdal.labelling.in_flight import InFlight
 from ase_bmdal.labelling.lease import Lease
-from ase_bmdal.labelling.outcome import Outcome
+from ase_bmdal.labelling.outcome import ComputedLabel, Outcome
 from ase_bmdal.labelling.reference import capture
 from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.labelling.task import LabelTask
@@ -43,6 +44,9 @@ class Labeller:
         Limits on a calculation.
     baseline
         The same as `reference`, of the method whose results are kept beside each label.
+    identity
+        Who the labels are from. If it is not empty, a finished label is a file in `scratch` until it is said to be
+        written (`InFlight.written`), for `harvest` by a later labeller of the same identity.
 
     Raises
     ------
@@ -59,11 +63,12 @@ class Labeller:
         n_workers: int | None = None,
         settings: LabellingSettings | None = None,
         baseline: Callable[[], Any] | None = None,
+        identity: str = "",
     ) -> None:
         _refuse_second_driver()
         self.settings = settings or LabellingSettings()
         self.scratch = Path(scratch).absolute()
-        self._reference = capture(reference, baseline)
+        self._reference, self._identity = capture(reference, baseline), identity
         self._name = uuid.uuid4().hex
         self._flights: WeakSet[InFlight] = WeakSet()
         self._closed, self._stop_reason = False, ""
@@ -121,6 +126,7 @@ class Labeller:
             while flight:
                 if outcomes := flight.poll(TICK):
                     yield outcomes
+                    flight.written(outcomes)
             self._require_open()
             flight.check()
 
@@ -136,7 +142,19 @@ class Labeller:
         self._flights.add(flight)
         return flight
 
-    def _task(self, atoms: Atoms, scratch: Path, lease: Lease) -> LabelTask:
+    def harvest(self, pending: Mapping[int, Atoms]) -> dict[int, ComputedLabel]:
+        """Labels that were finished and not written when this or an earlier driver was interrupted.
+
+        To be called while nothing is in flight, by the only driver that works in the folder.
+
+        Parameters
+        ----------
+        pending
+            Structures without a label, by number.
+        """
+        return harvest(self.scratch, pending, self._identity, self.settings)
+
+    def _task(self, number: int, atoms: Atoms, scratch: Path, lease: Lease) -> LabelTask:
         return LabelTask(
             reference=self._reference,
             atoms=structure_only(atoms),
@@ -144,6 +162,8 @@ class Labeller:
             scratch=scratch,
             lease=lease,
             owner=self._name,
+            number=number,
+            identity=self._identity,
             isolated=self._backend.isolated,
         )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 FIRST_LOOKS = 3  # at a file that should be there, with `PAUSE` seconds between them
 PAUSE = 0.5
+RUNNING = "running"  # name of the file
 
 
 @dataclass(frozen=True, kw_only=True)

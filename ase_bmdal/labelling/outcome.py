@@ -1,6 +1,6 @@
 """What a reference calculation came to: a label, or the reason why there is none."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ase_bmdal.labelling.failure import Failure
@@ -19,10 +19,13 @@ class ComputedLabel(Label):
         Wall time of the calculation.
     baseline
         Energy, forces and stress of the baseline; None if there is none.
+    kept
+        File that holds the label until the driver has written it; None if there is none.
     """
 
     seconds: float = 0.0
     baseline: Label | None = None
+    kept: str | None = field(default=None, repr=False)
 
 
 class NotFinished(Exception):  # noqa: N818 - what happened, not an error of the program

@@ -28,6 +28,10 @@ class LabelTask:
         Whether the label is wanted still.
     owner
         Name of the labeller, whose processes end with it.
+    number
+        Of the structure.
+    identity
+        Who the label is from; empty for a label that is not kept in a file.
     isolated
         Whether to compute in a child process.
     """
@@ -38,6 +42,8 @@ class LabelTask:
     scratch: Path
     lease: Lease
     owner: str
+    number: int = 0
+    identity: str = ""
     isolated: bool = True
 
     @property

@@ -191,6 +191,7 @@ class Background(Loop):
         """Hand out what was pending when another process was killed or had ended."""
         if not self._has_resumed:
             self._has_resumed = True
+            self._take_over()
             self._submit(self.learner.pending(self._flight))
 
     def _label(self, tasks: Sequence[Task]) -> None:
@@ -215,9 +216,7 @@ class Background(Loop):
     def _tell(self, outcomes: Mapping[int, Outcome]) -> list[Task]:
         if not outcomes:
             return []
-        following = self.learner.tell(
-            outcomes, at_once=self._quorum < 1 or self.learner.potential is not None
-        )
+        following = self._write(outcomes, at_once=self._quorum < 1 or self.learner.potential is not None)
         self._submit(following)
         for id in outcomes:
             self._failures = [*self._failures, id] if self.learner.dataset.status(id) == "failed" else []

@@ -25,7 +25,7 @@ from ase_bmdal.learner.initial import initial_structures
 from ase_bmdal.learner.learner import CLOSED, Learner, Request, Task
 from ase_bmdal.learner.phase import Phase
 from ase_bmdal.learner.pool import Frame
-from ase_bmdal.run.events import Cause, Event, LabelDone, LearningEnded, Reporter, Round
+from ase_bmdal.run.events import Cause, Event, LabelDone, LearningEnded, Reporter, Round, TakenOver
 from ase_bmdal.structures.labels import labels_carried
 from ase_bmdal.structures.neighbours import check_geometry
 
@@ -224,7 +224,7 @@ class Loop(ABC):
         """
         if not self.learner.is_closed:
             if outcomes := self._flight.drain():
-                self.learner.tell(outcomes)
+                self._write(outcomes)
             self._labeller.close()
             self.learner.close(reason)
 
@@ -244,6 +244,7 @@ class Loop(ABC):
 
     def _advance(self) -> None:
         """Finish what was begun: calculations, and the training on their labels."""
+        self._take_over()
         if self._phase is Phase.LABELLING:
             self._label(self.learner.pending(self._flight))
             batch_size = self.learner.settings.batch_size
@@ -321,9 +322,23 @@ class Loop(ABC):
 
     def _tell(self, outcomes: Mapping[int, Outcome]) -> list[Task]:
         """Tell outcomes, and hand out what the learner asks for next, which is returned."""
-        following = self.learner.tell(outcomes, at_once=self._quorum < 1) if outcomes else []
+        following = self._write(outcomes, at_once=self._quorum < 1) if outcomes else []
         self._submit(following)
         return following
+
+    def _write(self, outcomes: Mapping[int, Outcome], *, at_once: bool = False) -> list[Task]:
+        following = self.learner.tell(outcomes, at_once=at_once)
+        self._flight.written(outcomes)
+        return following
+
+    def _take_over(self) -> None:
+        """Write labels that had been finished, and not written, when this or an earlier process was interrupted."""
+        if self._flight:
+            return
+        found = self._labeller.harvest({task.id: task.atoms for task in self.learner.pending()})
+        if found:
+            self.report(TakenOver(tuple(found)))
+            self._tell(found)
 
     @property
     def _number(self) -> int:

@@ -137,6 +137,24 @@ class Arrived:
 
 
 @dataclass(frozen=True)
+class TakenOver:
+    """Labels that had been finished when a run was interrupted are taken over when it goes on.
+
+    Attributes
+    ----------
+    labels
+        Numbers of their structures.
+    """
+
+    labels: tuple[int, ...]
+
+    def __str__(self) -> str:
+        n = len(self.labels)
+        what = "1 label that had been finished" if n == 1 else f"{n} labels that had been finished"
+        return f"{what} when the run was interrupted {'is' if n == 1 else 'are'} taken over"
+
+
+@dataclass(frozen=True)
 class BaselineCompared:
     """Whether the baseline is worth its time, as the first labels say.
 
@@ -248,7 +266,17 @@ def _in_mev(force: float) -> str:
     return f"{1000 * force:.0f} meV/Å"
 
 
-Event = LabelDone | EpochDone | Arrived | Round | BaselineCompared | LearningEnded | Rewound | SimulationEnded
+Event = (
+    LabelDone
+    | EpochDone
+    | Arrived
+    | TakenOver
+    | Round
+    | BaselineCompared
+    | LearningEnded
+    | Rewound
+    | SimulationEnded
+)
 Listener = Callable[[Event], None]
 
 log = logging.getLogger(__name__)

@@ -19,6 +19,7 @@ from ase_bmdal.run.events import (
     Rewound,
     Round,
     SimulationEnded,
+    TakenOver,
 )
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ NAME = "journal.jsonl"
 FORMER = "rounds.jsonl"  # the log of rounds that runs had before
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
-    for kind in (Arrived, Round, BaselineCompared, LearningEnded, Rewound, SimulationEnded)
+    for kind in (Arrived, TakenOver, Round, BaselineCompared, LearningEnded, Rewound, SimulationEnded)
 }
 
 

@@ -6,6 +6,7 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
+from ase_bmdal.labelling.outcome import ComputedLabel
 from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.structures.labels import Label
 
@@ -104,6 +105,15 @@ def refusal_after(label: Label, atoms: Atoms, settings: LabellingSettings) -> st
     if settings.stress and atoms.pbc.all():
         return _refused_stress(stress)
     return None
+
+
+def refusal_of(label: ComputedLabel, atoms: Atoms, settings: LabellingSettings) -> str | None:
+    """The same of a label with what the baseline says; see `refusal_after`."""
+    refusal = refusal_after(label, atoms, settings)
+    if refusal or label.baseline is None:
+        return refusal
+    refusal = refusal_after(label.baseline, atoms, settings)
+    return refusal and f"of the baseline, {refusal}"
 
 
 def _refused_stress(stress: NDArray[np.float64] | None) -> str | None:

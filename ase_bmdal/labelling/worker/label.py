@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ase_bmdal.labelling.failure import Failure
+from ase_bmdal.labelling.kept import keep
 from ase_bmdal.labelling.outcome import ComputedLabel, NotFinished, Unseen
 from ase_bmdal.labelling.task import LabelTask
-from ase_bmdal.labelling.worker.checks import refusal_after, refusal_before
+from ase_bmdal.labelling.worker.checks import refusal_before, refusal_of
 from ase_bmdal.labelling.worker.child import LOG
 from ase_bmdal.labelling.worker.compute import label
 from ase_bmdal.labelling.worker.environment import header
@@ -41,7 +42,7 @@ def label_structure(task: LabelTask) -> ComputedLabel | Failure:
     """
     start = time.monotonic()
     try:
-        outcome = _outcome(task)
+        outcome = _outcome(task, start)
     except Unseen:
         raise
     except NotFinished as reason:
@@ -51,7 +52,7 @@ def label_structure(task: LabelTask) -> ComputedLabel | Failure:
     return replace(outcome, seconds=time.monotonic() - start)
 
 
-def _outcome(task: LabelTask) -> ComputedLabel | Failure:
+def _outcome(task: LabelTask, start: float) -> ComputedLabel | Failure:
     if refusal := refusal_before(task.atoms, task.settings):
         return Failure("Refused", refusal)
     if unseen := task.lease.why_unseen():
@@ -69,6 +70,8 @@ def _outcome(task: LabelTask) -> ComputedLabel | Failure:
         raise
     if isinstance(outcome, Failure):
         return replace(outcome, scratch=str(scratch))
+    if task.identity:
+        outcome = keep(replace(outcome, seconds=time.monotonic() - start), task, scratch)
     shutil.rmtree(scratch, ignore_errors=True)
     return outcome
 
@@ -91,10 +94,7 @@ def _own_folder(wanted: Path) -> Path:
 def _judge(outcome: ComputedLabel | Failure, task: LabelTask) -> ComputedLabel | Failure:
     if isinstance(outcome, Failure):
         return outcome
-    refusal = refusal_after(outcome, task.atoms, task.settings)
-    if not refusal and outcome.baseline is not None:
-        refusal = refusal_after(outcome.baseline, task.atoms, task.settings)
-        refusal = refusal and f"of the baseline, {refusal}"
+    refusal = refusal_of(outcome, task.atoms, task.settings)
     return Failure("Refused", refusal) if refusal else outcome
 
 
