@@ -208,6 +208,60 @@ def test_a_kill_with_ten_labels_in_flight(tmp_path):
     assert len(done(tmp_path)) == 10
 
 
+POOL = """import multiprocessing, concurrent.futures
+    pool = concurrent.futures.ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("fork"))"""
+
+
+@contextlib.contextmanager
+def orphans(folder):
+    """Workers that outlive their driver: how a script has them and lets go of them, and how many there are."""
+    try:
+        yield POOL, "pool.shutdown()", 4
+    finally:
+        for process in STARTED:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def a_cluster(folder):
+    pytest.importorskip("distributed")
+    from tests.labelling.backends.test_dask import Programs
+
+    programs = Programs(folder)
+    programs.start()
+    try:
+        wait_until(programs.are_there)
+        yield f"from distributed import Client; pool = Client({programs.address!r})", "pool.close()", 1
+    finally:
+        programs.kill()
+
+
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("workers", [orphans, a_cluster])
+def test_labels_that_are_finished_when_the_driver_is_dead(tmp_path, workers, background):
+    with workers(tmp_path) as (before, after, at_once):
+        write(tmp_path, before=before, settings=f"executor=pool, background={background}", after=after)
+        script = tmp_path / "script.py"
+        # Hangs as long as the file is there.
+        script.write_text(
+            re.sub(r"if (.*):\n +time.sleep\(1000\)", r"while \1: time.sleep(0.05)", script.read_text())
+        )
+        calls = tmp_path / "calls"
+        (tmp_path / "hang").touch()
+        process = start(tmp_path)
+        wait_until(lambda: len(pids_in(calls)) == at_once, 60)
+        process.kill()
+        process.wait()
+        assert done(tmp_path) == []
+        (tmp_path / "hang").unlink()
+        wait_until(lambda: len(list(tmp_path.glob("run/scratch/*/*.npz"))) == at_once, 60)
+        assert int(finish(tmp_path)) == LABELS
+    process.communicate()
+    expect_a_whole_run(tmp_path)
+    assert list((tmp_path / "run" / "scratch").iterdir()) == []
+
+
 def ended_or(process, path):
     return lambda: process.poll() is not None or path.exists()
 

@@ -66,9 +66,8 @@ def simulate(folder):
     """A process: takes the run up, and goes on to its end; the frames before a round are always the same."""
     made = learner(folder, max_rounds=ROUNDS)
     try:
-        loop = Blocking(
-            made, Labeller(EMT, scratch=folder / "scratch", executor="in-process"), Reporter(None)
-        )
+        labels = Labeller(EMT, scratch=folder / "scratch", executor="in-process", identity="EMT")
+        loop = Blocking(made, labels, Reporter(None))
         loop.prepare(copper())
         while made.is_learning:
             for frame in frames(made.n_rounds):
