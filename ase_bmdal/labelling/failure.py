@@ -1,6 +1,6 @@
 """Why a structure has no label; loaded in every child process, so it imports nothing heavy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 LONGEST_TEXT = 4000
@@ -20,12 +20,15 @@ class Failure:
         Folder with what the calculation left behind; None if there is none.
     seconds
         Wall time of the calculation.
+    files
+        What the calculation left behind, as `parcel.packed` has it, until the driver has unpacked it.
     """
 
     error_class: str
     error_text: str
     scratch: str | None = None
     seconds: float = 0.0
+    files: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
         for name in ("error_class", "error_text"):

@@ -2,9 +2,12 @@
 
 import contextlib
 import logging
+import tarfile
 import tempfile
+import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ase import Atoms
@@ -15,6 +18,7 @@ from ase_bmdal.labelling.failure import Failure
 from ase_bmdal.labelling.kept import remove
 from ase_bmdal.labelling.lease import RUNNING, HeldLease, Lease
 from ase_bmdal.labelling.outcome import ComputedLabel, NotFinished, Outcome, Unseen
+from ase_bmdal.labelling.parcel import unpack
 from ase_bmdal.labelling.queue import TaskQueue
 from ase_bmdal.labelling.task import LabelTask
 
@@ -148,8 +152,8 @@ class InFlight:
         for number in [self._waiting.popleft() for _ in range(n)]:
             if number not in self._structures or self._held is None:
                 continue
-            folder = self._held.lease.path.with_name(f"structure-{number:05d}")
-            task = self._make_task(number, self._structures[number], folder, self._held.lease)
+            lease = self._held.lease
+            task = self._make_task(number, self._structures[number], _folder(lease, number), lease)
             try:
                 self._queue.submit(number, task)
             except Exception as error:  # whatever engines raise
@@ -158,10 +162,22 @@ class InFlight:
 
     def _take(self, timeout: float) -> dict[int, Outcome]:
         outcomes, lost = self._queue.poll(timeout)
+        outcomes = {number: self._with_files(number, outcome) for number, outcome in outcomes.items()}
         again = self._losses.again(lost)
         self._waiting.extend(again)
         self._forget(outcomes.keys() | (lost.keys() - set(again)))
         return outcomes
+
+    def _with_files(self, number: int, outcome: Outcome) -> Outcome:
+        """A failure with its files in the folder of the batch, wherever they were."""
+        if not isinstance(outcome, Failure) or not outcome.files or self._held is None:
+            return outcome
+        folder = _folder(self._held.lease, number)
+        try:
+            unpack(outcome.files, folder)
+        except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+            log.warning("cannot write the files of a failed calculation to %s: %s", folder, error)
+        return replace(outcome, files=b"", scratch=str(folder) if folder.exists() else None)
 
     def _forget(self, numbers: set[int]) -> None:
         for number in numbers:
@@ -173,7 +189,7 @@ class InFlight:
         try:
             self._scratch.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self._scratch, prefix="batch-"))
-            return HeldLease(Lease(path=folder / RUNNING))
+            return HeldLease(self._backend.lease(folder / RUNNING))
         except OSError as error:
             raise LabellingError(f"cannot make scratch folders in {self._scratch}: {error}") from error
 
@@ -183,6 +199,10 @@ class InFlight:
             held.release()
             with contextlib.suppress(OSError):  # kept if a failed calculation left something
                 held.lease.path.parent.rmdir()
+
+
+def _folder(lease: Lease, number: int) -> Path:
+    return lease.path.with_name(f"structure-{number:05d}")
 
 
 class Losses:
@@ -205,7 +225,8 @@ class Losses:
                 host, folder, why = reason.args
                 raise LabellingError(
                     f"the label worker on {host} does not see {folder}: {why}. All workers need the run folder "
-                    "under the same path: put it on a file system that they share"
+                    "under the same path: put it on a file system that they share, or have labels computed on disks "
+                    'of theirs, by LabellingSettings(local_scratch="/tmp")'
                 )
             if index in self._tried:
                 self.trouble.append(f"structure {index} was lost twice: {reason}")

@@ -1,5 +1,7 @@
 """How workers anywhere know that their labels are still wanted: a file that the driver touches now and then.
 
+An executor may have something else than a file for it: then `Lease` is subclassed.
+
 A worker gives up when the file is gone, or has not been touched for long: then the driver is gone. Workers look at it
 seldom, all threads of a process together, and in a thread of its own, so that a file system that hangs or fails for a
 moment holds up nothing. They count their own looks, so that clocks need not agree, and one that was stopped for an hour
@@ -42,8 +44,8 @@ class Lease:
 
     def is_wanted(self) -> bool:
         """Whether the labels are still wanted, as far as this process knows; costs nothing."""
-        watch = _watches.get(self.path)
-        return watch is None or not watch.is_over.is_set()
+        known = _watches.get(self.path)
+        return known is None or not known.is_over.is_set()
 
     def why_unseen(self) -> str:
         """In a worker, before anything else: why it cannot see the file; empty if it can, or did before."""
@@ -54,13 +56,43 @@ class Lease:
             if look:
                 time.sleep(PAUSE)
             try:
-                self.path.stat()
+                self.stamp()
             except OSError as error:
                 reason = error.strerror or type(error).__name__
             else:
-                _watch(self, is_worker=True)
+                watch(self, is_worker=True)
                 return ""
         return reason
+
+    def follow(self) -> None:
+        """In a worker that need not see the file: if it does not, labels are wanted as long as its process lives."""
+        if self.why_unseen():
+            watch(self)
+
+    def begin(self) -> None:
+        """By the driver: have it seen; raises OSError."""
+        self.path.touch()
+
+    def renew(self) -> None:
+        """By the driver: go on with it; raises OSError."""
+        os.utime(self.path)
+
+    def end(self) -> None:
+        """By the driver: the labels are not wanted any more; raises OSError."""
+        self.path.unlink()
+
+    def stamp(self) -> object:
+        """In a worker: what is another one after each renewal.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it has ended.
+        OSError
+            If that cannot be said now.
+        """
+        with self.path.open("rb") as file:  # opening asks the file server, a stat may not
+            return os.fstat(file.fileno()).st_mtime_ns
 
 
 class HeldLease:
@@ -69,31 +101,33 @@ class HeldLease:
     Parameters
     ----------
     lease
-        Its file is made.
+        It begins.
 
     Raises
     ------
     OSError
-        If the file cannot be made.
+        If it cannot, as when the file cannot be made.
     """
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
-        lease.path.touch()
+        lease.begin()
         self._released = threading.Event()
         threading.Thread(target=self._renew, daemon=True, name="label-lease").start()
 
     def _renew(self) -> None:
         while not self._released.wait(self.lease.renewal):
             with contextlib.suppress(OSError):
-                os.utime(self.lease.path)
+                self.lease.renew()
+                if self._released.is_set():  # in the meantime
+                    self.lease.end()
 
     def release(self) -> None:
         """Let workers know that the labels are not wanted any more; those of this process do at once."""
         self._released.set()
-        _watch(self.lease).is_over.set()
+        watch(self.lease).is_over.set()
         with contextlib.suppress(OSError):
-            self.lease.path.unlink()
+            self.lease.end()
 
 
 class Watch:
@@ -113,7 +147,7 @@ class Watch:
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
         self.is_over = threading.Event()
-        self._touched: int | None = None
+        self._touched: object = None
         self._missed = self._unchanged = 0
 
     def run(self) -> None:
@@ -125,8 +159,7 @@ class Watch:
         """Look at the file once."""
         self._unchanged += 1
         try:
-            with self.lease.path.open("rb") as file:  # opening asks the file server, a stat may not
-                touched = os.fstat(file.fileno()).st_mtime_ns
+            touched = self.lease.stamp()
         except FileNotFoundError:
             self._missed += 1
         except OSError:
@@ -144,16 +177,17 @@ _watches: dict[Path, Watch] = {}
 _lock = threading.Lock()
 
 
-def _watch(lease: Lease, *, is_worker: bool = False) -> Watch:
+def watch(lease: Lease, *, is_worker: bool = False) -> Watch:
+    """What this process knows of a lease; a worker begins to look at it."""
     with _lock:
         if lease.path in _watches:
             return _watches[lease.path]
         while len(_watches) >= _KEPT:
             del _watches[next(iter(_watches))]
-        watch = _watches[lease.path] = Watch(lease)
+        found = _watches[lease.path] = Watch(lease)
     if is_worker:
-        threading.Thread(target=watch.run, daemon=True, name="label-watch").start()
-    return watch
+        threading.Thread(target=found.run, daemon=True, name="label-watch").start()
+    return found
 
 
 def _forget() -> None:

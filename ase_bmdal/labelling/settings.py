@@ -43,6 +43,9 @@ class LabellingSettings:
     worker_wait
         Longest time without a single worker of a dask cluster, seconds, before a run ends with an error. None is ten
         minutes, and no limit where the workers are jobs in a queue.
+    local_scratch
+        Folder on the disk of a worker, such as ``"/tmp"`` or ``"$TMPDIR"``: labels are computed in it, and workers need
+        not see the run folder; files of a failed label come back. None for a folder below the run folder.
     environment
         Environment variables of a calculation by name: a text sets one; None hands down what the label worker has,
         where it would be dropped, as those of SLURM and of an outer MPI are. A ``*`` at the end of a name stands for
@@ -60,6 +63,7 @@ class LabellingSettings:
     jobs: Annotated[int, Field(ge=1)] = 1
     job: dict[str, JsonValue] = Field(default_factory=dict)
     worker_wait: Annotated[float, Field(gt=0)] | None = None
+    local_scratch: Annotated[str, Field(min_length=1)] | None = None
     environment: dict[str, str | None] = Field(default_factory=dict)
 
     def __post_init__(self) -> None:

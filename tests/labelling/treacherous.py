@@ -72,6 +72,9 @@ class Treacherous(EMT):
         self.note_pids(atoms)
         time.sleep(1000)
 
+    def take_a_while(self, atoms):
+        time.sleep(atoms.info["seconds"])
+
     def hang_in_c(self, atoms):
         self.note_pids(atoms)
         ctypes.PyDLL(None).sleep(1000)  # keeps the interpreter lock

@@ -3,6 +3,14 @@
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from pathlib import Path
+
+from ase_bmdal.labelling.lease import Lease
+
+
+def file_lease(path: Path) -> Lease:
+    """One that workers see if they see the run folder."""
+    return Lease(path=path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +27,12 @@ class Backend:
         Whether labels are computed in child processes.
     hindrance
         Asked when nothing has come for a while: why nothing will come; empty while something may.
+    lease
+        Makes that of a batch, from its file.
     """
 
     executor: Executor
     owned: bool = True
     isolated: bool = True
     hindrance: Callable[[], str] = str
+    lease: Callable[[Path], Lease] = file_lease

@@ -2,10 +2,15 @@
 
 import logging
 import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ase_bmdal.common.errors import LabellingError
-from ase_bmdal.labelling.backends.base import Backend
+from ase_bmdal.labelling.backends.base import Backend, file_lease
+from ase_bmdal.labelling.lease import Lease, watch
 from ase_bmdal.labelling.settings import LabellingSettings
 
 if TYPE_CHECKING:
@@ -13,6 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LONGEST_LOOK = 1.0  # seconds for the scheduler to say that a batch is over
 LOOK = 5.0  # seconds between two questions to the scheduler
 WARNING = 60.0  # seconds without a worker after which the user is told
 WITHOUT_A_QUEUE = 600.0  # seconds without a worker, where none can be waiting for its turn
@@ -33,7 +39,7 @@ def backend(client: "Client", settings: LabellingSettings) -> Backend:
     client
         Of a cluster of whatever kind.
     settings
-        ``worker_wait`` is used.
+        ``worker_wait`` and ``local_scratch`` are used.
 
     Raises
     ------
@@ -50,8 +56,78 @@ def backend(client: "Client", settings: LabellingSettings) -> Backend:
         raise LabellingError(reason)
     # Not pure: a structure that is tried once more is not what was lost before.
     return Backend(
-        executor=client.get_executor(pure=False), owned=False, hindrance=Presence(client, settings).hindrance
+        executor=client.get_executor(pure=False),
+        owned=False,
+        hindrance=Presence(client, settings).hindrance,
+        lease=lease_of(client, settings),
     )
+
+
+def lease_of(client: "Client", settings: LabellingSettings) -> Callable[[Path], Lease]:
+    """What makes the leases: by the scheduler where workers need not see the run folder."""
+    if settings.local_scratch is None:
+        return file_lease
+
+    def made(path: Path) -> Lease:
+        return SchedulerLease(path=path, name=f"ase-bmdal-{uuid.uuid4().hex}", client=client)
+
+    return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerLease(Lease):
+    """A lease that is a variable of the scheduler, in place of a file.
+
+    Parameters
+    ----------
+    path
+        Whether or not there is such a file.
+    name
+        Of the variable.
+    client
+        That of the driver; in a worker, its own.
+    """
+
+    name: str
+    client: Any = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the client."""
+        return vars(self) | {"client": None}
+
+    def follow(self) -> None:
+        """See `Lease.follow`; in the thread of a task."""
+        from distributed import get_client
+
+        watch(replace(self, client=get_client()), is_worker=True)
+
+    def begin(self) -> None:
+        """See `Lease.begin`."""
+        self.renew()
+
+    def renew(self) -> None:
+        """See `Lease.renew`."""
+        self._variable(lambda variable: variable.set(time.time()))
+
+    def end(self) -> None:
+        """See `Lease.end`."""
+        self._variable(lambda variable: variable.delete())
+
+    def stamp(self) -> object:
+        """See `Lease.stamp`."""
+        return self._variable(lambda variable: variable.get(timeout=LONGEST_LOOK))
+
+    def _variable(self, ask: Callable[[Any], Any]) -> Any:
+        from distributed import Variable
+
+        if self.client.status != "running":  # it would wait for the answer
+            raise ConnectionError(f"the dask client is {self.client.status}")
+        try:
+            return ask(Variable(self.name, client=self.client))
+        except TimeoutError:
+            raise FileNotFoundError(f"the scheduler has no {self.name}") from None
+        except Exception as error:
+            raise ConnectionError(f"the scheduler does not answer: {error}") from error
 
 
 def closed(client: "Client") -> str:

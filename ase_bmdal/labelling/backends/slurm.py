@@ -38,7 +38,11 @@ def backend(n_workers: int | None, settings: LabellingSettings) -> Backend:
     except BaseException:
         cluster.close()
         raise
-    return Backend(executor=executor, hindrance=dask.Presence(executor.client, settings).hindrance)
+    return Backend(
+        executor=executor,
+        hindrance=dask.Presence(executor.client, settings).hindrance,
+        lease=dask.lease_of(executor.client, settings),
+    )
 
 
 def make_cluster(settings: LabellingSettings) -> Any:

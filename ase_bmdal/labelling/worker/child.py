@@ -54,7 +54,7 @@ def serve(pipe: int) -> None:
     reference, launch = receive(pipe)
     with contextlib.suppress(OSError):
         os.chdir(reference.folder)
-    home = Path.cwd()
+    home, folder = Path.cwd(), Path(reference.folder)  # which need not be there
     try:
         compute = Ranks(reference, launch) if launch else partial(answer, reference.load())
     except BaseException as error:
@@ -66,7 +66,7 @@ def serve(pipe: int) -> None:
     while True:
         atoms, with_stress, scratch = receive(pipe)
         with inside(scratch, home):
-            reply = compute(atoms, with_stress, home)
+            reply = compute(atoms, with_stress, folder)
         send(pipe, reply)
 
 

@@ -1,5 +1,6 @@
 """One label from the reference, in the working directory and the process of now."""
 
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,17 @@ def _computed(make_calculator: Callable[[], Any], atoms: Atoms, with_stress: boo
     except BaseException as error:
         lost = [*relative_paths(calculator, folder), *missing_file(error, folder)]
         if lost:
-            error.add_note(
-                f"{', '.join(lost)}: there is such a file or folder in {folder}, from which the reference comes, but "
-                "a label is computed in a folder of its own; give absolute paths"
-            )
+            error.add_note(f"{', '.join(lost)}: {_why_lost(folder)}")
         raise
+
+
+def _why_lost(folder: Path) -> str:
+    if folder.exists():
+        return (
+            f"there is such a file or folder in {folder}, from which the reference comes, but a label is computed in a "
+            "folder of its own; give absolute paths"
+        )
+    return (
+        f"relative paths lead nowhere on {platform.node()}, which does not see {folder}, from which the reference "
+        "comes; give absolute paths to what is there"
+    )

@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import shutil
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from ase_bmdal.labelling.failure import Failure
 from ase_bmdal.labelling.kept import keep
 from ase_bmdal.labelling.outcome import ComputedLabel, NotFinished, Unseen
+from ase_bmdal.labelling.parcel import packed
 from ase_bmdal.labelling.task import LabelTask
 from ase_bmdal.labelling.worker.checks import refusal_before, refusal_of
 from ase_bmdal.labelling.worker.child import LOG
@@ -55,25 +57,44 @@ def label_structure(task: LabelTask) -> ComputedLabel | Failure:
 def _outcome(task: LabelTask, start: float) -> ComputedLabel | Failure:
     if refusal := refusal_before(task.atoms, task.settings):
         return Failure("Refused", refusal)
-    if unseen := task.lease.why_unseen():
+    is_shared = task.settings.local_scratch is None
+    if not is_shared:
+        task.lease.follow()
+    elif unseen := task.lease.why_unseen():
         raise Unseen(platform.node(), str(task.lease.path.parent), unseen)
     if not task.lease.is_wanted():
         raise NotFinished(GIVEN_UP)
-    scratch = _own_folder(task.scratch)
+    scratch = _own_folder(task.scratch) if is_shared else _local_folder(task)
     try:
         outcome = _judge((label_in_child if task.isolated else _label_here)(task, scratch), task)
     except NotFinished:
         shutil.rmtree(scratch, ignore_errors=True)
         with contextlib.suppress(OSError):  # others may not be through yet; the last one removes the folder
-            if not task.lease.is_wanted():
+            if is_shared and not task.lease.is_wanted():
                 scratch.parent.rmdir()
         raise
+    except Exception as error:  # such as results that are no numbers
+        outcome = Failure.of(error)
     if isinstance(outcome, Failure):
-        return replace(outcome, scratch=str(scratch))
-    if task.identity:
+        if is_shared:
+            return replace(outcome, scratch=str(scratch))
+        outcome = replace(outcome, files=packed(scratch))
+    elif is_shared and task.identity:
         outcome = keep(replace(outcome, seconds=time.monotonic() - start), task, scratch)
     shutil.rmtree(scratch, ignore_errors=True)
     return outcome
+
+
+def _local_folder(task: LabelTask) -> Path:
+    """Make a folder on a disk of this worker."""
+    wanted = os.path.expandvars(task.settings.local_scratch or "")
+    if not Path(wanted).is_absolute():
+        raise NotFinished(f"local_scratch: expected an absolute path on the worker, got {wanted}")
+    try:
+        Path(wanted).mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"ase-bmdal-{task.scratch.name}-", dir=wanted))
+    except OSError as error:
+        raise NotFinished(f"cannot make a scratch folder in {wanted}: {error.strerror}") from error
 
 
 def _own_folder(wanted: Path) -> Path:

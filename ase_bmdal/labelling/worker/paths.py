@@ -52,19 +52,20 @@ def relative_paths(calculator: Any, folder: Path) -> list[str]:
     Returns
     -------
     list of str
-        Each as ``key='value'``: those that lead to something there and to nothing from the working directory of now.
+        Each as ``key='value'``: those that lead to nothing from the working directory of now, and to something from the
+        driver's folder, if that is to be seen here.
     """
     return [
         f"{key}={word!r}"
         for _, key, value in _entries(calculator)
         if key not in OUTPUTS
         for word in _candidates(key, value)
-        if (folder / word).exists() and not Path(word).exists()
+        if _may_be_in(folder, word) and not Path(word).exists()
     ]
 
 
 def missing_file(error: BaseException, folder: Path) -> list[str]:
-    """The relative path that an exception did not find, if it leads to something from the driver's folder."""
+    """The relative path that an exception did not find, if it may lead to something from the driver's folder."""
     name = getattr(error, "filename", None)
     if (
         not isinstance(error, FileNotFoundError)
@@ -72,7 +73,11 @@ def missing_file(error: BaseException, folder: Path) -> list[str]:
         or Path(name).is_absolute()
     ):
         return []
-    return [repr(str(name))] if (folder / name).exists() else []
+    return [repr(str(name))] if _may_be_in(folder, name) else []
+
+
+def _may_be_in(folder: Path, path: str | Path) -> bool:
+    return (folder / path).exists() or not folder.exists()
 
 
 def _candidates(key: str, value: Any) -> list[str]:

@@ -3,10 +3,13 @@
 import contextlib
 import logging
 import os
+import pickle
 import signal
 import socket
 import subprocess
 import sys
+import textwrap
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +19,7 @@ from ase.calculators.emt import EMT
 from ase_bmdal.common.errors import LabellingError
 from ase_bmdal.labelling import ComputedLabel, Labeller, LabellingSettings
 from ase_bmdal.labelling.backends import dask
-from tests.labelling.treacherous import SlowAtFirst, Treacherous, alive, copper, pids_in, wait_until
+from tests.labelling.treacherous import SlowAtFirst, Treacherous, alive, copper, expect, pids_in, wait_until
 
 distributed = pytest.importorskip("distributed")
 ROOT = Path(__file__).parents[3]
@@ -205,3 +208,96 @@ def test_a_cluster_that_does_not_come_back(tmp_path, programs):
         pytest.raises(LabellingError, match=r"stay pending: .*[Cc]lient is closed"),
     ):
         wait()
+
+
+DRIVER = """
+    import functools, sys
+    from pathlib import Path
+    from distributed import Client
+    from ase_bmdal.labelling import Labeller, LabellingSettings
+    from ase_bmdal.labelling.backends import dask
+    from tests.labelling.treacherous import Treacherous, copper
+
+    dask.SchedulerLease = functools.partial(dask.SchedulerLease, renewal=0.2, look=0.2, expiry=2.0)
+    address, folder = sys.argv[1:]
+    settings = LabellingSettings(local_scratch=folder + "/disk")
+    labeller = Labeller(Treacherous, scratch=Path("scratch"), executor=Client(address), settings=settings)
+    list(labeller.label([copper("hang", pids=folder + "/pids")]))
+"""
+
+
+class TestLocalScratch:
+    """Workers need not see the run folder: whether labels are wanted they learn from the scheduler."""
+
+    @pytest.fixture
+    def cluster(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("PYTHONPATH", str(ROOT))
+        with (
+            distributed.LocalCluster(
+                n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path
+            ) as cluster,
+            distributed.Client(cluster, set_as_default=False) as client,
+        ):
+            yield client
+
+    @pytest.fixture
+    def labeller(self, tmp_path, cluster, monkeypatch):
+        fast = partial(dask.SchedulerLease, renewal=0.2, look=0.2, expiry=2.0)
+        monkeypatch.setattr(dask, "SchedulerLease", fast)
+        settings = LabellingSettings(local_scratch=str(tmp_path / "disk"))
+        with Labeller(
+            Treacherous, scratch=tmp_path / "scratch", executor=cluster, settings=settings
+        ) as labeller:
+            yield labeller
+
+    @pytest.mark.integration
+    def test_labels_and_failures(self, tmp_path, labeller):
+        actions = [None, "fail", "leave_files", "segfault", "nan", None]
+        found = dict(labeller.label([copper(action) for action in actions]))
+        expect(actions, [found[k] for k in range(len(actions))])
+        assert "SCF did not converge" in (Path(found[1].scratch) / "output.txt").read_text()
+        assert Path(found[1].scratch).is_relative_to(tmp_path / "scratch")
+        assert list((tmp_path / "disk").iterdir()) == []
+
+    @pytest.mark.integration
+    def test_what_takes_longer_than_a_lease_without_renewal(self, labeller):
+        (found,) = dict(labeller.label([copper("take_a_while", seconds=4.0)])).values()
+        assert isinstance(found, ComputedLabel)
+
+    @pytest.mark.integration
+    def test_what_is_cancelled_ends(self, tmp_path, labeller, cluster):
+        pids = tmp_path / "pids"
+        with contextlib.closing(labeller.in_flight()) as flight:
+            flight.submit({k: copper("hang", pids=str(pids)) for k in range(4)})
+            wait_until(lambda: len(pids_in(pids)) == 2)
+        wait_until(lambda: not any(map(alive, pids_in(pids))), 10)
+        wait_until(lambda: list((tmp_path / "disk").iterdir()) == [])
+        assert [type(found) for _, found in labeller.label([copper()])] == [ComputedLabel]
+        assert len(pids_in(pids)) == 2
+
+    @pytest.mark.integration
+    def test_what_a_driver_has_left_that_was_killed_ends(self, tmp_path, cluster):
+        (tmp_path / "driver").mkdir()
+        (tmp_path / "driver" / "script.py").write_text(textwrap.dedent(DRIVER))
+        driver = subprocess.Popen(
+            [sys.executable, "script.py", cluster.scheduler.address, str(tmp_path)], cwd=tmp_path / "driver"
+        )
+        try:
+            wait_until(lambda: pids_in(tmp_path / "pids"))
+        finally:
+            driver.kill()
+            driver.wait()
+        wait_until(lambda: not any(map(alive, pids_in(tmp_path / "pids"))), 15)
+        wait_until(lambda: list((tmp_path / "disk").iterdir()) == [])
+        assert cluster.submit(int).result() == 0
+
+    def test_a_lease_travels_without_its_client(self, tmp_path):
+        lease = dask.SchedulerLease(path=tmp_path, name="mine", client=SimpleNamespace(status="closed"))
+        assert pickle.loads(pickle.dumps(lease)) == lease
+        assert pickle.loads(pickle.dumps(lease)).client is None
+
+    @pytest.mark.parametrize("ask", ["begin", "renew", "end", "stamp"])
+    def test_a_client_that_is_closed_is_not_asked(self, tmp_path, ask):
+        lease = dask.SchedulerLease(path=tmp_path, name="mine", client=SimpleNamespace(status="closed"))
+        with pytest.raises(ConnectionError, match="the dask client is closed"):
+            getattr(lease, ask)()

@@ -1,0 +1,178 @@
+"""Labels on a disk of the worker, which does not see the run folder."""
+
+import contextlib
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.calculators.calculator import FileIOCalculator
+from ase.calculators.emt import EMT
+
+from ase_bmdal.common.errors import LabellingError
+from ase_bmdal.labelling import ComputedLabel, Failure, Labeller, LabellingSettings, lease
+from ase_bmdal.labelling.backends.in_process import InProcessExecutor
+from ase_bmdal.labelling.parcel import LARGEST, LEFT_OUT
+from tests.labelling.treacherous import Treacherous, alive, copper, expect, pids_in, wait_until
+
+
+class Elsewhere(ThreadPoolExecutor):
+    """Workers that see nothing of the driver's disk."""
+
+    def submit(self, fn, /, task):
+        away = Path("/not-mounted")
+        hidden = {
+            "lease": replace(task.lease, path=away / task.lease.path.name),
+            "scratch": away / task.scratch.name,
+            "reference": replace(task.reference, folder=str(away)),
+        }
+        return super().submit(fn, replace(task, **hidden))
+
+
+@pytest.fixture(params=["local", "in-process", "elsewhere"])
+def executor(request, monkeypatch):
+    monkeypatch.setattr(lease, "PAUSE", 0.0)
+    if request.param != "elsewhere":
+        yield request.param
+    else:
+        with Elsewhere(2) as pool:
+            yield pool
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Of the worker."""
+    return tmp_path / "disk" / "of the worker"
+
+
+@contextlib.contextmanager
+def labelling(tmp_path, disk, executor, reference=Treacherous, **how):
+    settings = LabellingSettings(local_scratch=str(disk))
+    with Labeller(
+        reference, scratch=tmp_path / "scratch", executor=executor, settings=settings, **how
+    ) as labeller:
+        yield labeller
+
+
+def label(labeller, structures):
+    found = dict(labeller.label(structures))
+    return [found[k] for k in range(len(structures))]
+
+
+class Large(EMT):
+    """Fails with a file of so many bytes."""
+
+    def calculate(self, atoms=None, *arguments):
+        Path("wavefunction").write_bytes(np.random.default_rng(0).bytes(atoms.info["bytes"]))
+        raise RuntimeError("no")
+
+
+def test_labels_and_failures(tmp_path, disk, executor):
+    actions = ["fail", None, "nan", "leave_files", "few_forces"]
+    with labelling(tmp_path, disk, executor, identity="EMT") as labeller:
+        outcomes = label(labeller, [copper(action) for action in actions])
+    expect(actions, outcomes)
+    assert list(disk.iterdir()) == []
+    (batch,) = (tmp_path / "scratch").iterdir()
+    assert {Path(each.scratch) for each in outcomes if isinstance(each, Failure)} == set(batch.iterdir())
+    assert "SCF did not converge" in (Path(outcomes[0].scratch) / "output.txt").read_text()
+    assert all(each.files == b"" for each in outcomes if isinstance(each, Failure))
+
+
+def test_files_of_a_failure(tmp_path, disk, executor):
+    with labelling(tmp_path, disk, executor, Large) as labeller:
+        small, large = label(labeller, [copper(bytes=1000), copper(bytes=5_000_000)])
+    assert (Path(small.scratch) / "wavefunction").stat().st_size == 1000
+    assert {path.name for path in Path(large.scratch).iterdir()} >= {LEFT_OUT, "output.txt"}
+    assert "wavefunction" in (Path(large.scratch) / LEFT_OUT).read_text()
+    assert sum(path.stat().st_size for path in Path(large.scratch).iterdir()) < LARGEST
+    assert list(disk.iterdir()) == []
+
+
+def test_files_that_have_no_room_at_the_driver(tmp_path, disk, monkeypatch, caplog):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ase_bmdal.labelling.in_flight.unpack", full)
+    with labelling(tmp_path, disk, "in-process") as labeller:
+        (outcome,) = label(labeller, [copper("fail")])
+    assert (outcome.error_class, outcome.scratch, outcome.files) == ("RuntimeError", None, b"")
+    assert "cannot write the files of a failed calculation" in caplog.text
+    assert caplog.records[-1].levelno == logging.WARNING
+
+
+def test_a_folder_that_the_worker_names(tmp_path, disk, executor, monkeypatch):
+    monkeypatch.setenv("DISK", str(disk))
+    with labelling(tmp_path, "$DISK/labels", executor) as labeller:
+        assert isinstance(label(labeller, [copper()])[0], ComputedLabel)
+    assert list((disk / "labels").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [
+        ("$NOT_SET/labels", "expected an absolute path on the worker, got .NOT_SET/labels"),
+        ("/dev/null/labels", "cannot make a scratch folder in /dev/null/labels: Not a directory"),
+    ],
+)
+def test_a_folder_that_cannot_be_made(tmp_path, folder, reason):
+    with (
+        labelling(tmp_path, folder, "in-process") as labeller,
+        pytest.raises(LabellingError, match=f"lost twice: .*{reason}"),
+    ):
+        label(labeller, [copper()])
+
+
+def test_giving_up_where_the_lease_is_seen(tmp_path, disk):
+    pids = tmp_path / "pids"
+    with ThreadPoolExecutor(1) as pool, labelling(tmp_path, disk, pool) as labeller:
+        with contextlib.closing(labeller.in_flight()) as flight:
+            flight.submit({0: copper("hang", pids=str(pids))})
+            wait_until(lambda: pids_in(pids))
+        wait_until(lambda: not any(map(alive, pids_in(pids))))
+        wait_until(lambda: list(disk.iterdir()) == [])
+
+
+def test_without_a_lease_to_be_seen_a_label_is_wanted(tmp_path, disk, monkeypatch):
+    """It is looked for once, and not before each label."""
+    monkeypatch.setattr(lease, "PAUSE", 0.0)
+    looks = []
+    monkeypatch.setattr(lease.Lease, "stamp", lambda self: looks.append(1) or self.path.stat())
+
+    class Hidden(InProcessExecutor):
+        def submit(self, fn, /, task):
+            hidden = replace(task.lease, path=Path("/not-mounted") / task.lease.path.parent.name)
+            return super().submit(fn, replace(task, lease=hidden, isolated=False))
+
+    with labelling(tmp_path, disk, Hidden()) as labeller:
+        outcomes = label(labeller, [copper(), copper(), copper()])
+    assert [type(each) for each in outcomes] == [ComputedLabel] * 3
+    assert len(looks) == lease.FIRST_LOOKS
+
+
+class NeedsAFile(EMT):
+    def calculate(self, *arguments):
+        Path("inputs/basis.txt").read_text()
+
+
+class NeedsAProgram(FileIOCalculator):
+    command = "bin/code"
+    implemented_properties = ("energy", "forces")
+
+    def __init__(self):
+        super().__init__(command="bin/code")
+
+    def calculate(self, *arguments):
+        raise RuntimeError("exit status 127")
+
+
+@pytest.mark.parametrize(
+    ("reference", "path"), [(NeedsAFile, "inputs/basis.txt"), (NeedsAProgram, "bin/code")]
+)
+def test_relative_paths_lead_nowhere(tmp_path, disk, reference, path):
+    with Elsewhere(1) as pool, labelling(tmp_path, disk, pool, reference) as labeller:
+        (failure,) = label(labeller, [copper()])
+    assert f"{path}': relative paths lead nowhere on " in failure.error_text
+    assert "which does not see /not-mounted, from which the reference comes" in failure.error_text
