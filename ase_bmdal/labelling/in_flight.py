@@ -37,7 +37,7 @@ class InFlight:
     make_task
         Makes the task of a structure from its number, it, its scratch folder and the lease.
     scratch
-        Folder that all workers see.
+        Folder below which each batch has one.
     refuse
         Raises if the labeller was closed or stopped.
     on_arrival

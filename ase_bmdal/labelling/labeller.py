@@ -35,7 +35,8 @@ class Labeller:
         Called without arguments, once for each structure, it makes a new ASE calculator: a calculator class,
         a function or `functools.partial`. It is called where the label is computed.
     scratch
-        Folder that all workers see. Each structure has a folder of its own below it, removed on success.
+        Folder that all workers see, unless there is a `local_scratch`. Each structure has a folder of its own below it,
+        removed on success.
     executor
         ``"local"``, ``"mpi"``, ``"in-process"``, ``"slurm"``, a dask ``Client`` or any `concurrent.futures.Executor`.
     n_workers

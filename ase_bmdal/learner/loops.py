@@ -333,7 +333,7 @@ class Loop(ABC):
 
     def _take_over(self) -> None:
         """Write labels that had been finished, and not written, when this or an earlier process was interrupted."""
-        if self._flight:
+        if self._flight or self.learner.is_closed:
             return
         found = self._labeller.harvest({task.id: task.atoms for task in self.learner.pending()})
         if found:

@@ -1,8 +1,6 @@
 """A finished label is a file until the driver has written it; what is left of an interrupted run is found again."""
 
-import threading
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ from ase_bmdal.labelling.lease import RUNNING, Lease
 from ase_bmdal.labelling.reference import Reference
 from ase_bmdal.labelling.task import LabelTask
 from ase_bmdal.structures.labels import Label
-from tests.labelling.treacherous import Treacherous, copper
+from tests.labelling.treacherous import Treacherous, copper, wait_until
 
 EMTS = "EMT 1234"
 
@@ -194,41 +192,37 @@ def test_workers_that_were_left_over_are_not_wanted_any_more(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / RUNNING).touch()
     (tmp_path / "batch-two" / "structure-00001").mkdir()
+    lease = Lease(path=tmp_path / "batch-two" / RUNNING, look=0.01)
+    assert lease.why_unseen() == ""
     assert harvested(tmp_path, {}) == {}
     assert content(tmp_path) == [f"something-else/{RUNNING}"]
     assert not (tmp_path / "batch-one").exists()
     assert (tmp_path / "batch-two" / "structure-00001").is_dir()
+    wait_until(lambda: not lease.is_wanted())
 
 
 def test_a_folder_that_was_never_made(tmp_path):
     assert harvested(tmp_path / "scratch", {}) == {}
 
 
+flights = []
+
+
+class Ending(EMT):
+    """Its batch is given up in the moment in which the calculation ends."""
+
+    def calculate(self, *arguments):
+        super().calculate(*arguments)
+        flights.pop().close()
+
+
 def test_a_label_that_comes_back_after_the_end(tmp_path, rattled):
-    """The calculation ends in the moment in which nobody wants it any more; the executor has nobody to tell."""
-    go_on, tasks = threading.Event(), []
-
-    class Late(Executor):
-        def submit(self, fn, /, task):
-            tasks.append(threading.Thread(target=lambda: self.work(fn, task)))
-            tasks[-1].start()
-            return Future()
-
-        def work(self, fn, task):
-            go_on.wait(20)
-            lease = replace(task.lease, path=task.lease.path.with_name("another"))
-            lease.path.touch()
-            fn(replace(task, lease=lease, isolated=False))
-            lease.path.unlink()
-
-    with labeller(tmp_path, Late()) as ended:
+    with labeller(tmp_path, reference=Ending) as ended:
         flight = ended.in_flight()
+        flights.append(flight)
         flight.submit({7: rattled[7]})
-        (batch,) = tmp_path.iterdir()
-        (batch / "structure-00003").mkdir()  # of a failure: the folder stays
-    assert not (batch / RUNNING).exists()
-    go_on.set()
-    tasks[0].join()
+        flight.poll()
+    assert [Path(name).name for name in content(tmp_path)] == ["structure-00007.npz"]
     assert harvested(tmp_path, rattled).keys() == {7}
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ase_bmdal.common.errors import LabellingError
 from ase_bmdal.labelling.backends.base import Backend, file_lease
+from ase_bmdal.labelling.failure import Failure
 from ase_bmdal.labelling.lease import Lease, watch
+from ase_bmdal.labelling.outcome import NotFinished
 from ase_bmdal.labelling.settings import LabellingSettings
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ class SchedulerLease(Lease):
         That of the driver; in a worker, its own.
     """
 
+    renewal: float = 3.0  # a scheduler that was started anew has to know of it before workers look
     name: str
     client: Any = field(default=None, repr=False, compare=False)
 
@@ -99,7 +102,11 @@ class SchedulerLease(Lease):
         """See `Lease.follow`; in the thread of a task."""
         from distributed import get_client
 
-        watch(replace(self, client=get_client()), is_worker=True)
+        try:
+            client = get_client()
+        except Exception as error:
+            raise NotFinished(f"the scheduler does not answer: {Failure.of(error)}") from error
+        watch(replace(self, client=client), is_worker=True)
 
     def begin(self) -> None:
         """See `Lease.begin`."""

@@ -167,12 +167,14 @@ def programs(tmp_path):
 
 
 @contextlib.contextmanager
-def lost_in_flight(programs, folder, timeout):
+def lost_in_flight(programs, folder, timeout, **settings):
     """Structures in flight when their whole cluster is killed."""
     pids = folder / "pids"
     with (
         distributed.Client(programs.address, timeout=timeout, set_as_default=False) as client,
-        Labeller(SlowAtFirst, scratch=folder / "scratch", executor=client) as labeller,
+        Labeller(
+            SlowAtFirst, scratch=folder / "scratch", executor=client, settings=LabellingSettings(**settings)
+        ) as labeller,
         contextlib.closing(labeller.in_flight()) as flight,
     ):
         flight.submit({number: copper(pids=str(pids)) for number in range(3)})
@@ -183,9 +185,10 @@ def lost_in_flight(programs, folder, timeout):
 
 
 @pytest.mark.integration
-def test_the_whole_cluster_gone_and_back(tmp_path, programs):
-    found = {}
-    with lost_in_flight(programs, tmp_path, timeout=60) as flight:
+@pytest.mark.parametrize("is_local", [False, True])
+def test_the_whole_cluster_gone_and_back(tmp_path, programs, is_local):
+    found, settings = {}, {"local_scratch": str(tmp_path / "disk")} if is_local else {}
+    with lost_in_flight(programs, tmp_path, timeout=60, **settings) as flight:
         assert flight.poll(1.0) == {}
         programs.start()
         while flight:
