@@ -41,6 +41,7 @@ IDLE = 0.002  # seconds between two looks of a rank that has nothing to do, inst
 LAST_WORDS = 1.0  # seconds in which rank 0 may say what went wrong before another rank ends all
 LONGEST_TAIL = 1000  # bytes
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL to the launcher
+STARTED = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")  # by MPICH, by Open MPI, by srun
 
 
 class RanksEnded(Exception):  # noqa: N818 - what happened to them
@@ -67,6 +68,7 @@ class Ranks:
 
     def __init__(self, reference: Reference, launch: Sequence[str]) -> None:
         self._reference, self._launch = reference, launch
+        self._home = Path.cwd()  # not the folder of a label, which is gone after it
         self._launcher: subprocess.Popen[bytes] | None = None
         self._start()
 
@@ -92,7 +94,7 @@ class Ranks:
             server.bind(address)
             server.listen(1)
             command = [*self._launch, sys.executable, "-c", START, address, *sys.path]
-            self._launcher = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+            self._launcher = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=self._home)
             while not select.select([server], [], [], 0.1)[0]:
                 self._check()
             self._socket, _ = server.accept()
@@ -162,6 +164,7 @@ def _load(comm: Any, connection: socket.socket) -> Loaded:
     error: BaseException | None = None
     loaded = None
     try:
+        _refuse_another_mpi(comm.size)
         loaded = reference.load()
     except Exception as reason:
         error = RuntimeError(f"{Failure.of(reason)}")
@@ -171,6 +174,17 @@ def _load(comm: Any, connection: socket.socket) -> Loaded:
     if loaded is None or errors:
         sys.exit(1)
     return Loaded(_with_comm(loaded.reference, comm), loaded.baseline)
+
+
+def _refuse_another_mpi(size: int) -> None:
+    """Processes that a launcher of another MPI than mpi4py's has started take themselves for one rank each."""
+    started = {name: int(os.environ[name]) for name in STARTED if name in os.environ}
+    if started and size not in started.values():
+        name, number = next(iter(started.items()))
+        raise RuntimeError(
+            f"expected a launcher of the MPI that mpi4py uses, got one that started {number} processes ({name}), each "
+            f"of which knows of {size}: mpi4py takes the MPI that MPI4PY_LIBMPI names, or the first it finds"
+        )
 
 
 def _with_comm(make_calculator: Callable[..., Any], comm: Any) -> Callable[[], Any]:
@@ -191,12 +205,12 @@ def _with_comm(make_calculator: Callable[..., Any], comm: Any) -> Callable[[], A
 
 
 def _refuse_a_serial_gpaw(size: int) -> None:
-    """GPAW that was built without MPI computes on every rank as if it were alone, with wrong energies."""
+    """GPAW that does not use MPI computes on every rank as if it were alone, with wrong energies."""
     parallel = sys.modules.get("gpaw.mpi")
     if parallel is not None and parallel.world.size != size:
         raise RuntimeError(
-            f"expected a GPAW that knows of all {size} ranks, got one that knows of {parallel.world.size}: it was "
-            "built without MPI, and its energies would be wrong"
+            f"expected a GPAW that knows of all {size} ranks, got one that knows of {parallel.world.size}, whose energies "
+            "would be wrong: it was built without MPI or for another one than mpi4py's, or GPAW_MPI_BACKEND is not set"
         )
 
 
@@ -218,6 +232,7 @@ def _next_task(comm: Any, connection: socket.socket) -> Any:
             task = receive(connection.fileno())
         except EOFError:
             comm.Abort(0)
+            raise SystemExit from None  # of some MPIs it returns
         for rank in range(1, comm.size):
             comm.send(task, rank, TAG)
         return task

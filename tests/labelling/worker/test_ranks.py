@@ -131,15 +131,16 @@ def test_a_reference_that_knows_nothing_of_ranks(tmp_path):
     ],
 )
 def test_what_goes_wrong_on_a_rank_costs_one_label(tmp_path, do, on, kind, text):
-    frames = structures(tmp_path, (None, ()), (do, on), (None, ()))
+    frames = structures(tmp_path, (None, ()), (do, on), (None, ()), (None, ()))
     with one_worker(shared, tmp_path) as labeller:
-        before, failed, after = label(labeller, frames)
+        before, failed, *after = label(labeller, frames)
         pids = pids_in(tmp_path / "pids")
     expect_emt(before, frames[0])
     assert isinstance(failed, Failure)
     assert failed.error_class == kind, failed.error_text
     assert text in failed.error_text
-    expect_emt(after, frames[2])
+    for outcome, atoms in zip(after, frames[2:], strict=True):
+        expect_emt(outcome, atoms)
     wait_until(lambda: not any(map(alive, pids)))
 
 
@@ -165,6 +166,14 @@ def test_a_gpaw_without_mpi_is_refused(tmp_path):
     with one_worker(with_a_serial_gpaw, tmp_path) as labeller:
         (failed,) = label(labeller, structures(tmp_path, (None, ())))
     assert "expected a GPAW that knows of all 2 ranks, got one that knows of 1" in failed.error_text
+
+
+def test_a_launcher_of_another_mpi_is_refused(tmp_path):
+    """Each of its processes would compute the whole label."""
+    settings = LabellingSettings(launcher="env OMPI_COMM_WORLD_SIZE={cores}", cores=2, timeout=20.0)
+    with one_worker(EMT, tmp_path, settings) as labeller, pytest.raises(LabellingError) as caught:
+        label(labeller, structures(tmp_path, (None, ())))
+    assert "got one that started 2 processes (OMPI_COMM_WORLD_SIZE), each of which knows of 1" in str(caught.value)
 
 
 def program():
