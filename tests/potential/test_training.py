@@ -178,6 +178,21 @@ class TestSteps:
         members = sorted(int(each.members[0]) for stack in found for each in stack)
         assert members == sorted(9 * list(range(8)))
 
+    def test_fewer_structures_than_a_batch_holds_are_padded_and_learned_as_they_are(self):
+        """So that each label more of a run that begins is no other shape, which is compiled anew."""
+        alone, padded = (
+            train(crystals(5), architecture=DOUBLE, training=TrainingSettings(epochs=3, batch_size=size))
+            for size in (5, 32)
+        )
+        same(alone, padded, 1e-8)
+        shapes = set()
+        for n in range(9, 17):
+            structures, labels = crystals(n), labels_of(crystals(n))
+            reference = fit_reference(structures, [label.energy for label in labels])
+            data = Dataset(structures, labels, reference, DOUBLE, TrainingSettings())
+            shapes |= {each.arrays.shape.structures for each in data.minibatches(32)}
+        assert shapes == {16}
+
     def test_a_stack_of_large_batches_stays_small(self):
         assert capacity(BatchShape(64, 20, 2)) == 16
         assert capacity(BatchShape(4096, 160, 32)) == 1

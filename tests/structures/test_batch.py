@@ -62,6 +62,23 @@ def test_many_structures_come_in_batches_of_similar_size():
     assert max(sizes) <= 20
 
 
+def test_lists_of_any_length_share_a_few_shapes():
+    """Each is compiled, which takes as long as some million pairs."""
+    seen = set()
+    for n in range(1, 120, 7):
+        ethanol = [molecule("CH3CH2OH")] * n
+        for members, batch in batches(ethanol, [1, 6, 8], 4.0, "float32", 1024):
+            assert batch.shape.structures >= len(members)
+            seen.add(batch.shape)
+    assert {shape.atoms for shape in seen} == {256, 512, 1024}
+    assert len(seen) == 3
+
+
+def test_a_large_structure_is_padded_little():
+    (_, batch), *_ = batches([bulk("Si", cubic=True) * (4, 4, 5)], [14], 4.0, "float32", 1024)
+    assert batch.shape.atoms == 640
+
+
 def test_unknown_elements_are_named():
     np.testing.assert_array_equal(species_of(np.array([8, 1, 14]), [1, 8, 14]), [1, 0, 2])
     with pytest.raises(UnknownElementError, match="trained on \\(H, O\\), got also Si"):
