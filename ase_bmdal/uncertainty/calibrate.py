@@ -8,7 +8,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_bmdal.common.randomness import stream
-from ase_bmdal.features.inputs import second_moments
+from ase_bmdal.features.inputs import STRUCTURES_AT_ONCE, input_features, second_moments
 from ase_bmdal.kernels.principal import principal_posterior
 from ase_bmdal.potential.evaluator import Evaluator, Prediction
 from ase_bmdal.potential.gmnn import GMNN, Potential
@@ -66,11 +66,10 @@ def fit_error_model(potential: Potential, entries: Sequence[Entry], limits: Unce
         ``probability``, ``power``, ``recent`` and ``adaptation`` are used.
     """
     posterior, power = None, 1.0
-    if isinstance(potential, GMNN):
-        moments = second_moments(potential, [entry.atoms for entry in entries])
-        matrix = principal_posterior(*moments, stream(0, "posterior"))
-        posterior, power = matrix.astype(potential.settings.dtype), limits.power
     known = comparable(entries, len(potential.members))
+    if isinstance(potential, GMNN):
+        matrix = _posterior(potential, entries, known)
+        posterior, power = matrix.astype(potential.settings.dtype), limits.power
     in_order = [entry for of_round in _predicted(known).values() for entry in of_round]
     energies = [
         ratios(_energy_error(entry), entry.prediction["raw_energy"])
@@ -191,6 +190,30 @@ def force_errors(entry: Entry) -> NDArray[np.float64]:
         np.asarray(entry.prediction["forces"]) - entry.label.forces_for("an error"), axis=1
     )
     return found
+
+
+def _posterior(potential: GMNN, entries: Sequence[Entry], known: Sequence[Entry]) -> NDArray[np.float64]:
+    """Posterior of all labels, in the units of the deviations that those of the last round had before.
+
+    The features of a network that was trained anew, or for longer, spread otherwise: the deviations that the factors
+    were found with are of other potentials. What the labels of the last round would have without them in this one is
+    what compares with them.
+    """
+    by_round = _predicted(known)
+    last = by_round[max(by_round)] if by_round else []
+    ids = {entry.id for entry in last}
+    rest = [entry.atoms for entry in entries if entry.id not in ids]
+    of_rest = second_moments(potential, rest)
+    of_last = second_moments(potential, [entry.atoms for entry in last])
+    matrix = principal_posterior(of_rest[0] + of_last[0], of_rest[1] + of_last[1], stream(0, "posterior"))
+    if not last or not rest:
+        return matrix
+    before = principal_posterior(*of_rest, stream(0, "posterior"))
+    shown = last[:STRUCTURES_AT_ONCE]
+    now = np.linalg.norm(input_features(potential, [entry.atoms for entry in shown]) @ before.T, axis=1)
+    then = np.concatenate([np.asarray(entry.prediction["raw_forces"]) for entry in shown])
+    change = float(np.median(then)) / float(np.median(now)) if np.median(now) > 0 else 1.0
+    return matrix * change if 0 < change < np.inf else matrix
 
 
 def _recent(entries: Sequence[Entry], n: int) -> Sequence[Entry]:

@@ -7,6 +7,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase_bmdal import UncertaintyLimits
 from ase_bmdal.features.inputs import input_features
 from ase_bmdal.kernels.principal import principal_posterior
+from ase_bmdal.potential.evaluator import Evaluator
 from ase_bmdal.potential.gmnn import Committee
 from ase_bmdal.run.store import Entry
 from ase_bmdal.uncertainty.calibrate import (
@@ -54,7 +55,41 @@ def test_the_factor_is_that_of_the_errors_before_training():
     assert found.probability == 0.9
     features = input_features(MODEL, [each.atoms for each in rows])
     matrix = principal_posterior(features.T @ features, len(features), np.random.default_rng(0))
-    np.testing.assert_allclose(found.posterior.T @ found.posterior, matrix.T @ matrix, atol=1e-8)
+    given, expected = found.posterior.T @ found.posterior, matrix.T @ matrix
+    np.testing.assert_allclose(given / np.trace(given), expected / np.trace(expected), atol=1e-8)
+
+
+@pytest.mark.parametrize("spread", [0.2, 5.0])
+def test_a_network_whose_inputs_spread_otherwise_has_the_same_bounds(spread):
+    """As one that was trained anew, or for longer: 11 times as large, they stopped a run whose forces were right."""
+    rows = [row(n) for n in range(10)] + [row(n, round=2, raw=0.5) for n in range(10, 30)]
+    inputs = replace(MODEL.inputs, scale=spread * MODEL.inputs.scale)
+    structures = [copper(n) for n in range(40, 45)]
+    first, second = (
+        np.concatenate(
+            [
+                found.bounds(Evaluator().predict(model, atoms, found.posterior).uncertainty).forces
+                for atoms in structures
+            ]
+        )
+        for model in (MODEL, MODEL.with_inputs(inputs))
+        for found in [fit_error_model(model, rows, UncertaintyLimits())]
+    )
+    np.testing.assert_allclose(second, first, rtol=0.3)
+
+
+def test_deviations_are_in_the_units_of_those_before():
+    old, new = [row(n) for n in range(10)], [copper(n) for n in range(10, 30)]
+    before = fit_error_model(MODEL, old, UncertaintyLimits())
+    raw = [Evaluator().predict(MODEL, atoms, before.posterior).uncertainty.atoms for atoms in new]
+    rows = [row(n, round=2, raw=1.0) for n in range(10, 30)]
+    for entry, deviations in zip(rows, raw, strict=True):
+        entry.prediction["raw_forces"] = 3.0 * deviations
+    after = fit_error_model(MODEL, old + rows, UncertaintyLimits())
+    for entry in rows:
+        entry.prediction["raw_forces"] = entry.prediction["raw_forces"] / 3.0
+    same = fit_error_model(MODEL, old + rows, UncertaintyLimits())
+    np.testing.assert_allclose(after.posterior, 3.0 * same.posterior, rtol=1e-3)
 
 
 def test_only_recent_errors_count():
