@@ -29,7 +29,11 @@ WEIGHTS = {
 
 _QUANTITY = {name: quantity for quantity, names in NAMES.items() for name in names}
 _DIALECT = re.compile(rf"(?:({'|'.join(LEVELS)})[_-]?)?({'|'.join(_QUANTITY)})", re.IGNORECASE)
-_LOOKS_LIKE = re.compile(r".*(energy|force|forces|stress|virial|virials)", re.IGNORECASE)
+_FORCES = re.compile(r".*force.*|(.*[_-])?(f|frc|grads?|gradients?)", re.IGNORECASE)
+_GRADIENT = re.compile(r".*grad.*", re.IGNORECASE)
+_LOOKS_LIKE = re.compile(
+    rf"(?!.*(weight|uncertainty))(.*(energy|stress|virial).*|{_FORCES.pattern})", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -241,10 +245,13 @@ def _only(quantity: str, names: list[str], entries: Mapping[str, Any]) -> str:
 
 def _refuse_other_forces(atoms: Atoms, energy: str, others: Mapping[str, Any]) -> None:
     forces = [
-        key
-        for key, value in others.items()
-        if re.search(r"forces?$", key, re.IGNORECASE) and np.shape(value) == (len(atoms), 3)
+        key for key, value in others.items() if _FORCES.fullmatch(key) and np.shape(value) == (len(atoms), 3)
     ]
+    if forces and _GRADIENT.fullmatch(forces[0]):
+        raise ValueError(
+            f"the energy is {energy}, and there are {listed(forces)}: forces are minus the gradient of the energy; "
+            f"write them as forces, or say energy_key={energy!r} to learn from energies alone"
+        )
     if forces:
         raise ValueError(
             f"the energy is {energy}, the forces are {listed(forces)}: if they belong together, say "

@@ -80,6 +80,29 @@ class TestLevels:
         assert label_of(atoms, LabelKeys(energy=energy)).forces is None
         np.testing.assert_array_equal(label_of(atoms, LabelKeys(forces=other)).forces, np.zeros((3, 3)))
 
+    @pytest.mark.parametrize("name", ["forces_dft", "force_ref", "F", "my_f", "QM-Forces-total"])
+    def test_forces_of_any_name_are_not_left_out_in_silence(self, name):
+        atoms = water(energy=-5.0)
+        atoms.arrays[name] = np.ones((3, 3))
+        with pytest.raises(ValueError, match=f"the energy is energy, the forces are {name}: .* forces_key="):
+            label_of(atoms)
+        assert label_of(atoms, LabelKeys(forces=name)).forces is not None
+        assert label_of(atoms, LabelKeys(energy="energy")).forces is None
+
+    @pytest.mark.parametrize("name", ["gradients", "dft_gradient", "grad"])
+    def test_a_gradient_is_not_a_force(self, name):
+        atoms = water(energy=-5.0)
+        atoms.arrays[name] = np.ones((3, 3))
+        with pytest.raises(ValueError, match=f"there are {name}: forces are minus the gradient"):
+            label_of(atoms)
+        assert label_of(atoms, LabelKeys(energy="energy")).forces is None
+
+    @pytest.mark.parametrize("name", ["momenta", "forces_uncertainty", "force_weights", "displacements"])
+    def test_what_is_no_force_is_let_be(self, name):
+        atoms = water(energy=-5.0)
+        atoms.arrays[name] = np.ones((3, 3))
+        assert label_of(atoms).forces is None
+
     def test_levels_are_not_mixed_in_a_set(self):
         labelled, predicted = water(energy=-1.0), water(energy=-1.0)
         labelled.info["REF_energy"] = -2.0
@@ -246,6 +269,8 @@ class TestStale:
     [
         (molecule("H2O"), "H2O without an energy"),
         (copper(total_energy=1.0), "Cu4 without an energy; it has total_energy: say which"),
+        (copper(energy_dft=1.0, energy_weight=2.0), "Cu4 without an energy; it has energy_dft: say which"),
+        (copper(energy_per_atom=1.0), "Cu4 without an energy; it has energy_per_atom: say which"),
         (water(energy=np.nan), "a finite energy of H2O"),
         (water(energy=1.0, forces=np.full((3, 3), np.inf)), "finite forces of H2O"),
         (water(energy=1.0, forces=np.zeros((2, 3))), r"shape \(3, 3\) for H2O, got \(2, 3\)"),

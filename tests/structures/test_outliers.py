@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import molecule
 
 from ase_bmdal.structures.free_atoms import by_number, of_isolated, with_weight_on_isolated
@@ -49,6 +50,11 @@ def test_energies_of_free_atoms():
     assert of_isolated(atoms, [Label(-1.0), Label(-2.0), Label(-9.0), Label(-5.0)]) == {1: -2.0}
     weighted = with_weight_on_isolated(atoms, [Label(-1.0, weights=(2.0, 1.0, 1.0))] * 4)
     assert [label.weights[0] for label in weighted] == [60, 60, 2, 2]
+    boxes = [Atoms("H", cell=cell, pbc=True) for cell in ([12, 13, 14], [12, 13, 3], 12 * np.tri(3))]
+    assert of_isolated(boxes[:1], [Label(-1.5)]) == of_isolated(boxes[2:], [Label(-1.5)]) == {1: -1.5}
+    assert of_isolated(boxes[1:2], [Label(-1.5)]) == {}
+    boxes[1].pbc = (True, True, False)
+    assert of_isolated(boxes[1:2], [Label(-1.5)]) == {1: -1.5}
     assert by_number({"H": -13.6, "O": -2041}) == {1: -13.6, 8: -2041.0}
     assert by_number(None) == {}
     for wrong in ({"Hh": 1.0}, {"H": np.nan}):
