@@ -131,7 +131,7 @@ class BatchShape:
 
     @staticmethod
     def shared(geometries: Sequence[Geometry]) -> "BatchShape":
-        """One of few that holds these structures: hardly any is so small that compiling it would take longer than it."""
+        """One of few that hold these structures: nothing is compiled to save what takes less than compiling it."""
         n_neighbours = bucket(max(geometry.width for geometry in geometries), bits=1)
         least = max(1, HARDLY_ANY // n_neighbours)
         n_atoms = bucket(max(least, sum(map(len, geometries))), bits=0)
