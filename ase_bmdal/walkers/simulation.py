@@ -81,7 +81,10 @@ def _run(dyn: Any, walkers: Sequence[Walker], steps: int, **how: Any) -> bool:
     loop, held = walkers[0].loop, guarded(dyn, walkers)
     reason = "all steps are done"
     try:
-        return held.run(steps, **how)
+        is_converged = held.run(steps, **how)
+        if isinstance(dyn, Optimizer) and is_converged:
+            reason = _converged(dyn.fmax, [walker.bound for walker in walkers])
+        return is_converged
     except SimulationStopped as stop:
         reason = str(stop)
         return False
@@ -103,6 +106,18 @@ def _run(dyn: Any, walkers: Sequence[Walker], steps: int, **how: Any) -> bool:
         held.release()
         loop.gather()
         loop.report(_end(reason, held, walkers[0]))
+
+
+def _converged(fmax: float | None, bounds: Sequence[float | None]) -> str:
+    """In words; that forces are small says little where they may be wrong by more."""
+    below = f"converged to forces of {fmax:g} eV/Å" if fmax else "converged"
+    bound = max((each for each in bounds if each is not None), default=0.0)
+    if bound <= (fmax or 0.0):
+        return below
+    return (
+        f"{below} that may be wrong by {bound:.2g} eV/Å: have the reference check them, or more labelled by a smaller "
+        "UncertaintyLimits(force_tolerance=...)"
+    )
 
 
 def _recover(error: UntrustedError, walkers: Sequence[Walker]) -> None:

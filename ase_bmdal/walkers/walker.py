@@ -86,6 +86,8 @@ class Walker:
         Frames it doubts.
     guards
         Simulations that can go back if forces are rejected.
+    bound
+        Largest bound on the error of a force, eV/Å, of the structure that was looked at last; None if it is not known.
     predicting
         Predicts with an evaluator, as `Evaluator.predict`.
     """
@@ -100,6 +102,7 @@ class Walker:
         self.deadline = Deadline(settings.simulation.max_wall_time)
         self.trigger = Trigger(settings.uncertainty, keep=settings.batch_size)
         self.verdict, self.guards = ACCEPTED.verdict, WeakSet[Guard]()
+        self.bound: float | None = None
         self._doubt: Doubt | None = None
         self.generation = self.asked = loop.learner.generation
 
@@ -297,6 +300,7 @@ class Walker:
             with_bias=bool(self.bias.strength) and learner.is_learning and error_model is not None,
         )
         bounds = error_model.bounds(prediction.uncertainty) if error_model else None
+        self.bound = float(bounds.forces.max()) if bounds else None
         self.verdict, self._reason = self.judge(prediction, bounds, current.tolerance)
         if self.verdict == "reject":
             raise UntrustedError(self._reason)

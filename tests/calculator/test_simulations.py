@@ -247,6 +247,17 @@ class TestSpentBudget:
         np.testing.assert_array_equal(read(run / "last_trusted.traj").positions, atoms.positions)
         assert "calc.run" not in self.events[-1].reason
 
+    @pytest.mark.parametrize(
+        ("fmax", "said"), [(1e-3, "may be wrong by"), (1e9, "converged to forces of 1e+09 eV/Å")]
+    )
+    def test_forces_that_converged_may_be_wrong(self, spent, fmax, said):
+        """A perfect crystal has none, whatever the potential."""
+        atoms = copper(by=0)
+        atoms.calc = spent
+        assert spent.run(FIRE(atoms, logfile=None), 5, fmax=fmax) is True
+        assert said in self.events[-1].reason
+        assert ("wrong" in self.events[-1].reason) == (fmax < 1)
+
     def test_the_images_of_a_band_are_kept_in_order(self, spent, run):
         images = [copper(seed) for seed in range(4)]
         for image in images:

@@ -210,7 +210,7 @@ def _refuse_a_serial_gpaw(size: int) -> None:
     if parallel is not None and parallel.world.size != size:
         raise RuntimeError(
             f"expected a GPAW that knows of all {size} ranks, got one that knows of {parallel.world.size}, whose "
-            "energies would be wrong: it was built without MPI or for another one than mpi4py's, or GPAW_MPI_BACKEND is not set"
+            "energies would be wrong: it was built without MPI, or for another than mpi4py's, or needs GPAW_MPI_BACKEND"
         )
 
 

@@ -173,7 +173,9 @@ def test_a_launcher_of_another_mpi_is_refused(tmp_path):
     settings = LabellingSettings(launcher="env OMPI_COMM_WORLD_SIZE={cores}", cores=2, timeout=20.0)
     with one_worker(EMT, tmp_path, settings) as labeller, pytest.raises(LabellingError) as caught:
         label(labeller, structures(tmp_path, (None, ())))
-    assert "got one that started 2 processes (OMPI_COMM_WORLD_SIZE), each of which knows of 1" in str(caught.value)
+    assert "got one that started 2 processes (OMPI_COMM_WORLD_SIZE), each of which knows of 1" in str(
+        caught.value
+    )
 
 
 def program():
