@@ -351,10 +351,11 @@ ORPHANED = """
     from concurrent.futures import ProcessPoolExecutor
     from functools import partial
     from pathlib import Path
-    from ase_bmdal.labelling import Labeller, in_flight, lease
+    from ase_bmdal.labelling import Labeller, lease
+    from ase_bmdal.labelling.backends import base
     from tests.labelling.treacherous import Treacherous, copper
 
-    in_flight.Lease = partial(lease.Lease, renewal=0.1, look=0.1, expiry=2.0)
+    base.Lease = partial(lease.Lease, renewal=0.1, look=0.1, expiry=2.0)
     pool = ProcessPoolExecutor(1)
     Path("worker").write_text(str(pool.submit(os.getpid).result()))
     structures = [copper("hang", pids=str(Path("pids").absolute())) for _ in range(3)]
