@@ -23,6 +23,7 @@ Structures = TypeVar("Structures", bound=Sequence[Atoms])
 LaidOut = tuple[list[int], "Batch"]
 ATOMS_PER_SEARCH = 1000  # as many as stay in the cache
 HARDLY_ANY = WORTH_COMPILING // 512  # pairs, as good as none
+USUAL = 8  # neighbours; with fewer, an atom costs more than they
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ class BatchShape:
     def shared(geometries: Sequence[Geometry]) -> "BatchShape":
         """One of few that hold these structures: nothing is compiled to save what takes less than compiling it."""
         n_neighbours = bucket(max(geometry.width for geometry in geometries), bits=1)
-        least = max(1, HARDLY_ANY // n_neighbours)
-        n_atoms = bucket(max(least, sum(map(len, geometries))), bits=0)
+        least = HARDLY_ANY // max(n_neighbours, USUAL)
+        n_atoms = bucket(max(1, least, sum(map(len, geometries))), bits=0)
         return BatchShape(n_atoms, n_neighbours, bucket(-(-n_atoms // min(map(len, geometries))), bits=0))
 
 

@@ -187,7 +187,7 @@ class TestFloor:
         assert label.forces[1, 2] == -label.forces[0, 2] > 1e4
 
     @pytest.mark.parametrize("symbols", ["H2", "OH", "C2"])
-    def test_no_network_lets_two_atoms_fall_into_each_other(self, symbols):
+    def test_no_network_lets_two_atoms_fall_into_each_other(self, symbols, compiled):
         near = [dimer(symbols, d) for d in np.geomspace(0.02, 0.2, 12)]
         far = [dimer(symbols, d) for d in np.linspace(0.5, 3, 40)]
         for seed in range(8):
