@@ -1,6 +1,7 @@
 """Fixtures of more than one room."""
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -38,6 +39,16 @@ def watch(tmp_path):
     folder = tmp_path / "watch"
     folder.mkdir()
     return Watch(folder)
+
+
+@pytest.fixture(params=["local", "in-process", "threads"])
+def executor(request):
+    """Each way to label on one machine."""
+    if request.param != "threads":
+        yield request.param
+    else:
+        with ThreadPoolExecutor(2) as pool:
+            yield pool
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -135,7 +135,7 @@ class BatchShape:
         """One of few that hold these structures: nothing is compiled to save what takes less than compiling it."""
         n_neighbours = bucket(max(geometry.width for geometry in geometries), bits=1)
         least = HARDLY_ANY // max(n_neighbours, USUAL)
-        n_atoms = bucket(max(1, least, sum(map(len, geometries))), bits=0)
+        n_atoms = bucket(max(least, sum(map(len, geometries))), bits=0)
         return BatchShape(n_atoms, n_neighbours, bucket(-(-n_atoms // min(map(len, geometries))), bits=0))
 
 

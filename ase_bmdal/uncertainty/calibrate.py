@@ -67,10 +67,11 @@ def fit_error_model(potential: Potential, entries: Sequence[Entry], limits: Unce
     """
     posterior, power = None, 1.0
     known = comparable(entries, len(potential.members))
+    by_round = list(_predicted(known).values())
     if isinstance(potential, GMNN):
-        matrix = _posterior(potential, entries, known)
+        matrix = _posterior(potential, entries, by_round[-1] if by_round else [])
         posterior, power = matrix.astype(potential.settings.dtype), limits.power
-    in_order = [entry for of_round in _predicted(known).values() for entry in of_round]
+    in_order = [entry for of_round in by_round for entry in of_round]
     energies = [
         ratios(_energy_error(entry), entry.prediction["raw_energy"])
         for entry in _recent(in_order, limits.recent)
@@ -192,15 +193,13 @@ def force_errors(entry: Entry) -> NDArray[np.float64]:
     return found
 
 
-def _posterior(potential: GMNN, entries: Sequence[Entry], known: Sequence[Entry]) -> NDArray[np.float64]:
+def _posterior(potential: GMNN, entries: Sequence[Entry], last: Sequence[Entry]) -> NDArray[np.float64]:
     """Posterior of all labels, in the units of the deviations that those of the last round had before.
 
     The features of a network that was trained anew, or for longer, spread otherwise: the deviations that the factors
     were found with are of other potentials. What the labels of the last round would have without them in this one is
     what compares with them.
     """
-    by_round = _predicted(known)
-    last = by_round[max(by_round)] if by_round else []
     ids = {entry.id for entry in last}
     rest = [entry.atoms for entry in entries if entry.id not in ids]
     of_rest = second_moments(potential, rest)

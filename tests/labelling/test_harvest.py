@@ -1,6 +1,5 @@
 """A finished label is a file until the driver has written it; what is left of an interrupted run is found again."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -50,15 +49,6 @@ def left(tmp_path, rattled):
         while flight:
             found |= flight.poll()
     return found
-
-
-@pytest.fixture(params=["local", "in-process", "threads"])
-def executor(request):
-    if request.param != "threads":
-        yield request.param
-    else:
-        with ThreadPoolExecutor(2) as pool:
-            yield pool
 
 
 def test_a_label_is_a_file_until_it_is_written(tmp_path, executor, rattled):

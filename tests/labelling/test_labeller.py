@@ -28,15 +28,6 @@ def label(labeller, structures):
     return [records[k] for k in range(len(structures))]
 
 
-@pytest.fixture(params=["local", "in-process", "threads"])
-def executor(request):
-    if request.param != "threads":
-        yield request.param
-    else:
-        with ThreadPoolExecutor(2) as pool:
-            yield pool
-
-
 def test_labels_equal_those_of_the_calculator(tmp_path, executor):
     structures = [copper() for _ in range(3)]
     for k, atoms in enumerate(structures):

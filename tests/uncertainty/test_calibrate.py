@@ -54,9 +54,14 @@ def test_the_factor_is_that_of_the_errors_before_training():
     assert found.energy_factor == pytest.approx(conformal_factor(ratios, 0.9))
     assert found.probability == 0.9
     features = input_features(MODEL, [each.atoms for each in rows])
-    matrix = principal_posterior(features.T @ features, len(features), np.random.default_rng(0))
-    given, expected = found.posterior.T @ found.posterior, matrix.T @ matrix
-    np.testing.assert_allclose(given / np.trace(given), expected / np.trace(expected), atol=1e-8)
+    matrix, before = (
+        principal_posterior(some.T @ some, len(some), np.random.default_rng(0))
+        for some in (features, features[: 3 * 4])
+    )
+    change = 1.0 / np.median(
+        np.linalg.norm(features[3 * 4 :] @ before.T, axis=1)
+    )  # they were 0.5, 1, 1, 1 before
+    np.testing.assert_allclose(found.posterior.T @ found.posterior, change**2 * matrix.T @ matrix, atol=1e-8)
 
 
 @pytest.mark.parametrize("spread", [0.2, 5.0])
