@@ -169,7 +169,7 @@ class Loop(ABC):
     @property
     def has_room(self) -> bool:
         """Whether a batch may be asked for because the pool is full."""
-        return True
+        return self.learner.labels_to_ask_for > 0
 
     def offer(self, frame: Callable[[], Frame]) -> None:
         """Offer a frame to the pool; it is made only if it is taken."""
@@ -189,9 +189,7 @@ class Loop(ABC):
     def settle(self) -> None:
         """Wait for all that is in flight, and have a potential that knows it; raises as `round`."""
         with self._working():
-            while self._flight:
-                self._tell(self._poll())
-            self._flight.check()
+            self._wait_for_all()
             if self._phase is Phase.TRAINING:
                 self._finish_round()
 
@@ -314,6 +312,11 @@ class Loop(ABC):
             raise
         self._flight.check()
 
+    def _wait_for_all(self) -> None:
+        while self._flight:
+            self._tell(self._poll())
+        self._flight.check()
+
     def _poll(self) -> dict[int, Outcome]:
         return self._flight.poll(TICK)
 
@@ -410,7 +413,10 @@ class Blocking(Loop):
                 return False
             with self._timing("select"):
                 tasks = self.learner.ask(request)
-            self._label(tasks)
+            if tasks:
+                self._label(tasks)
+            else:  # what is late is all that the budget allows
+                self._wait_for_all()
             self.learner.refuse_if_all_failed(in_a_row=self.learner.settings.batch_size)
             self._finish_round()
         return True

@@ -277,8 +277,11 @@ def campaign(
         loop = Waits(learner, labeller, Reporter(None))
         loop.cluster, loop.trainings = cluster, trainings
         while learner.is_learning:
-            offer(learner, rng)
-            loop.round(Request(Cause.POOL_FULL), learner.generation)
+            if loop.has_room:
+                offer(learner, rng)
+                loop.round(Request(Cause.POOL_FULL), learner.generation)
+            else:
+                loop.settle()
     driver = time.perf_counter() - start_of_run - trainings.in_vain
     n_labels = len(learner.dataset.done) - N_INITIAL
     loop.close()

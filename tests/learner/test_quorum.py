@@ -95,6 +95,25 @@ def test_what_has_come_late_is_kept_when_it_is_closed(tmp_path):
     assert statuses(loop) == ["done"] * 3
 
 
+def test_with_a_spent_budget_only_the_rest_is_waited_for(tmp_path):
+    loop, executor = blocking(tmp_path / "run", quorum=0.6, max_labels=7)
+    in_a_round(loop, executor, 1, lambda: executor.give(0, 2))
+    assert (loop.learner.is_learning, loop.has_room) == (True, False)
+    with ThreadPoolExecutor(1) as simulation:
+        # Of a frame that the simulation cannot go on without.
+        round_ = simulation.submit(
+            loop.round, Request(Cause.REJECTED, required=frames(2)[:1]), loop.learner.generation
+        )
+        with pytest.raises(TimeoutError):
+            round_.result(timeout=0.2)
+        executor.give(1)
+        assert round_.result(timeout=60)
+    assert (statuses(loop), loop.learner.n_new, loop.learner.generation) == (["done"] * 3, 0, 3)
+    assert not loop.learner.is_learning
+    assert [each.labels for each in History.read(tmp_path / "run").rounds] == [4, 7]
+    loop.close()
+
+
 def test_settling_learns_the_rest(tmp_path):
     loop, executor = blocking(tmp_path / "run", quorum=0.6)
     in_a_round(loop, executor, 1, lambda: executor.give(0, 2))
