@@ -2,9 +2,7 @@
 
 import contextlib
 import logging
-import tarfile
 import tempfile
-import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -175,7 +173,7 @@ class InFlight:
         folder = _folder(self._held.lease, number)
         try:
             unpack(outcome.files, folder)
-        except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        except OSError as error:
             log.warning("cannot write the files of a failed calculation to %s: %s", folder, error)
         return replace(outcome, files=b"", scratch=str(folder) if folder.exists() else None)
 

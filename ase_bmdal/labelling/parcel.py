@@ -49,12 +49,15 @@ def unpack(parcel: bytes, folder: Path) -> None:
 
     Raises
     ------
-    OSError, tarfile.TarError, EOFError, zlib.error
+    OSError
         If they cannot be written, or it is broken.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(fileobj=io.BytesIO(parcel), mode="r:gz") as archive:
-        archive.extractall(folder, filter="data")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(parcel), mode="r:gz") as archive:
+            archive.extractall(folder, filter="data")
+    except (EOFError, tarfile.TarError, zlib.error) as error:
+        raise OSError(f"a broken parcel: {error}") from error
 
 
 def _compressed(path: Path) -> int:

@@ -1,7 +1,5 @@
 """When learning ends."""
 
-from itertools import islice
-
 from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.run.dataset import Dataset
 from ase_bmdal.uncertainty.calibrate import largest_bound
@@ -23,25 +21,32 @@ def spent(settings: LearnerSettings, dataset: Dataset) -> str | None:
 
 def converged(settings: LearnerSettings, dataset: Dataset) -> str | None:
     """Why the last rounds left nothing to learn; None if they did."""
-    rounds, wanted = dataset.n_rounds, settings.convergence
-    if rounds < wanted.rounds:
-        return None
-    recent = _last_rounds(dataset, wanted.rounds)
-    if len(recent) < wanted.rounds:
+    wanted = settings.convergence
+    recent = _last_rounds(dataset, wanted.rounds, settings.batch_size)
+    if not recent:
         return None
     tolerance = settings.uncertainty.force_tolerance if settings.uncertainty.enabled else None
     if tolerance:
         bounds = [largest_bound(dataset.of_round(number)) for number in recent]
         if all(bound and bound < tolerance for bound in bounds):
-            return f"no force was expected to be wrong by {tolerance} eV/Å for {wanted.rounds} rounds"
+            return f"no force was expected to be wrong by {tolerance} eV/Å for {len(recent)} rounds"
     errors = [dataset.errors_before_training(number) for number in recent]
     if all(error and error.force_mae < wanted.force_mae for error in errors):
-        return f"the force error before training was below {wanted.force_mae} eV/Å for {wanted.rounds} rounds"
+        return f"the force error before training was below {wanted.force_mae} eV/Å for {len(recent)} rounds"
     return None
 
 
-def _last_rounds(dataset: Dataset, n: int) -> list[int]:
-    """The last rounds of which nothing is missing."""
+def _last_rounds(dataset: Dataset, n_rounds: int, n_labels: int) -> list[int]:
+    """So many of the last rounds of which nothing is missing, or more of them until they hold so many labels.
+
+    None if there are not enough: a round for a single frame, as the first steps of a simulation ask for, says little.
+    """
     missing = {entry.round for entry in dataset.pending}
-    rounds = (number for number in range(dataset.n_rounds, 0, -1) if number not in missing)
-    return list(islice(rounds, n))
+    found: list[int] = []
+    for number in range(dataset.n_rounds, 0, -1):
+        if number not in missing:
+            found.append(number)
+            n_labels -= sum(entry.status == "done" for entry in dataset.of_round(number))
+            if len(found) >= n_rounds and n_labels <= 0:
+                return found
+    return []

@@ -81,8 +81,10 @@ class Retraining:
         Learning rates of such a round, in units of those from scratch. At full rates the noise of small minibatches
         moves the weights further with each round, and holes open beside the labels.
     growth
-        The potential is trained from scratch when there are so many times the labels of the last time it was, and when
-        learning ends.
+        The potential is trained from scratch when there are so many times the labels of the last time it was.
+    last_growth
+        The same when learning ends, for the potential that stays. Learning that starts again for a frame, and ends
+        again, is not worth another training from scratch.
     promotion
         When the new potential takes the place of its predecessor.
     valid_fraction
@@ -94,6 +96,7 @@ class Retraining:
     most_visits: AtLeastOne | None = 300_000
     rate: Annotated[float, Field(gt=0.0)] = 0.4
     growth: Annotated[float, Field(ge=1.0)] = 2.0
+    last_growth: Annotated[float, Field(ge=1.0)] = 1.1
     promotion: Promotion = Promotion()
     valid_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
@@ -119,8 +122,8 @@ class Convergence:
     force_mae
         Mean absolute force error, eV/Å, of the predictions made before training on each new batch.
     rounds
-        Number of successive rounds that must stay below it; or, if `force_tolerance` is set, in which no bound on a
-        force error of the new labels exceeded that.
+        Number of successive rounds that must stay below it, or more if they hold less than `batch_size` labels
+        together; or, if `force_tolerance` is set, in which no bound on a force error of the new labels exceeded that.
     """
 
     force_mae: NotNegative = 0.02

@@ -135,7 +135,7 @@ def automatic_tolerance(
 
     For the initial structures the median counts: the most perturbed may be one that no simulation visits. It is not
     more than the largest force in those labels: a potential that may be wrong by that knows nothing, however usual its
-    ignorance.
+    ignorance. With a baseline it is not less than a part of that largest force, which is then one of a difference.
 
     A simulation that heats up or leaves a minimum meets a little more than it knows at every step, which is what the
     pool is for. What is twice as unknown as the most unusual frame of the last round cannot wait for it.
@@ -161,7 +161,10 @@ def automatic_tolerance(
     ]
     largest = max(each) if last[0].is_test else float(np.median(each))
     strongest = max(np.linalg.norm(entry.label.forces_for("a tolerance"), axis=1).max() for entry in last)
-    return float(max(min(limits.novel * largest, limits.ceiling * strongest), limits.floor * small_error))
+    least = limits.floor * small_error
+    if last[0].baseline:
+        least = max(least, limits.difference * strongest)
+    return float(max(min(limits.novel * largest, limits.ceiling * strongest), least))
 
 
 def observed_coverage(entries: Sequence[Entry]) -> float | None:

@@ -9,6 +9,7 @@ from ase_bmdal.common.settings import settings
 from ase_bmdal.uncertainty.error_model import Bounds
 
 Positive = Annotated[float, Field(gt=0.0)]
+NotNegative = Annotated[float, Field(ge=0.0)]
 Verdict = Literal["accept", "label", "reject"]
 
 
@@ -22,7 +23,7 @@ class UncertaintyLimits:
         False accepts all.
     force_tolerance
         A frame on which the force error of an atom may exceed this bound, eV/Å, starts a round at once. None lets it
-        set itself by the labels of the last round, with the next three.
+        set itself by the labels of the last round, with the next four.
     novel
         Such a tolerance in units of the largest bound among these labels, as it was before training on them; for
         the initial structures of the median of their largest bounds.
@@ -30,6 +31,9 @@ class UncertaintyLimits:
         What it is at most, in units of the largest force in these labels.
     floor
         What it is at least, in units of the mean error that ends learning (`Convergence.force_mae`).
+    difference
+        What it is at least with a baseline, in units of the largest difference to it in these labels: the baseline
+        holds a simulation whose forces are wrong by no more than its own.
     refuse
         Beyond so many tolerances forces are not handed out: the simulation goes back, or stops.
     probability
@@ -56,11 +60,12 @@ class UncertaintyLimits:
     novel: Positive = 2.0
     ceiling: Positive = 1.0
     floor: Positive = 5.0
+    difference: NotNegative = 0.2
     refuse: Annotated[float, Field(gt=1.0)] = 5.0
     probability: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
     recent: Annotated[int, Field(ge=2)] = 20
     power: Positive = 1.5
-    adaptation: Annotated[float, Field(ge=0.0)] = 0.2
+    adaptation: NotNegative = 0.2
     cool_down: Annotated[int, Field(ge=0)] = 10
     longest_cool_down: Annotated[int, Field(ge=0)] = 100
     max_rewinds: Annotated[int, Field(ge=0)] = 5

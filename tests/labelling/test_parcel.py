@@ -79,6 +79,12 @@ def test_nothing_comes_to_lie_elsewhere(tmp_path):
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as archive:
         archive.addfile(tarfile.TarInfo("../elsewhere"))
-    with pytest.raises(tarfile.TarError):
+    with pytest.raises(OSError, match="a broken parcel"):
         unpack(content.getvalue(), tmp_path / "here")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_half_a_parcel(folder):
+    content = packed(folder)
+    with pytest.raises(OSError, match="a broken parcel"):
+        unpack(content[: len(content) // 2], folder.with_name("here"))

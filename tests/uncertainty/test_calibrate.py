@@ -10,6 +10,7 @@ from ase_bmdal.kernels.principal import principal_posterior
 from ase_bmdal.potential.evaluator import Evaluator
 from ase_bmdal.potential.gmnn import Committee
 from ase_bmdal.run.store import Entry
+from ase_bmdal.structures.labels import Label
 from ase_bmdal.uncertainty.calibrate import (
     DEVIATION_OF,
     automatic_tolerance,
@@ -139,6 +140,20 @@ def test_the_tolerance_is_no_more_than_the_forces():
     assert automatic_tolerance(
         rows, ErrorModel(None, 0.1), UncertaintyLimits(), small_error=0.02
     ) == pytest.approx(1.8)
+
+
+def test_with_a_baseline_the_limit_is_no_less_than_what_that_is_wrong_by():
+    of_differences = [
+        replace(row(n, raw=1.0, force=force), baseline=Label(0.0, np.zeros((4, 3))))
+        for n, force in enumerate([2.0, 3.0])
+    ]
+    limits, sure = UncertaintyLimits(), ErrorModel(None, 1e-3)
+    tolerance = automatic_tolerance(of_differences, sure, limits, small_error=0.02)
+    assert limits.refuse * tolerance == pytest.approx(3.0)
+    without = [replace(entry, baseline=None) for entry in of_differences]
+    assert automatic_tolerance(without, sure, limits, small_error=0.02) == pytest.approx(0.1)
+    off = UncertaintyLimits(difference=0.0)
+    assert automatic_tolerance(of_differences, sure, off, small_error=0.02) == pytest.approx(0.1)
 
 
 def test_errors_of_first_contact_count_until_there_are_others():
