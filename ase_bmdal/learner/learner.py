@@ -215,15 +215,15 @@ class Learner:
         return bool(self._pool.frames)
 
     def offer(self, frame: Frame) -> None:
-        """Take a frame into the pool, if there is room and it may still be of use."""
-        if self.is_learning:
+        """Take a frame into the pool, if there is room and it may still be of use, also when learning starts again."""
+        if self.can_learn:
             self._pool.offer(frame, self.n_rounds)
 
     def offer_again(self, frame: Callable[[], Frame]) -> None:
         """Take a frame also into a full pool, by chance and in the place of another; it is made only if it is taken."""
         if not self.pool_is_full:
             self.offer(frame())
-        elif self.is_learning:
+        elif self.can_learn:
             self._pool.replace(frame, self._rng)
 
     def pending(self, in_flight: Container[int] = ()) -> list[Task]:

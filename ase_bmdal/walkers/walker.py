@@ -268,7 +268,7 @@ class Walker:
 
     def _offer(self, atoms: Atoms) -> None:
         learner = self.loop.learner
-        if not learner.is_learning:
+        if not learner.can_learn:
             return
         self._offered += 1
         if self._offered % learner.settings.simulation.pool_interval == 0:
