@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, overload
 
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import BaseCalculator, Calculator, all_changes
 
 from ase_bmdal.baseline.baseline import Baseline, OneOrMore
 from ase_bmdal.calculator.distillation import Distilled, distil
@@ -250,8 +250,10 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         ------
         UntrustedError
             If going back did not help; says what was tried. Of several, the others come to their ends first.
+        TypeError
+            If it is no simulation.
         ValueError
-            If one of several has no calculator of its own.
+            If it uses another calculator, or one of several has none of its own.
         Error
             As `calculate`.
         KeyboardInterrupt
@@ -270,7 +272,14 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         return simulation.guarded(dyn, self._walkers_of(dyn))
 
     def _walkers_of(self, dyn: Any) -> list[Walker]:
+        if not hasattr(dyn, "run"):
+            raise TypeError(f"expected an ASE dynamics or optimizer, got {dyn!r}")
         found = [each for each in calculators(dyn, type(self)) if each.learner is self.learner]
+        others = [] if found else calculators(dyn, BaseCalculator)
+        if others:
+            raise ValueError(
+                f"expected a simulation whose atoms have this calculator, got one with {type(others[0]).__name__}"
+            )
         return [each._walker for each in found or [self]]
 
     def _simulations(self, dyns: Sequence[Any]) -> list[tuple[Any, list[Walker]]]:

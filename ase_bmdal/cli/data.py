@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,13 +101,20 @@ def read_labelled(path: str, arguments: argparse.Namespace) -> tuple[list[Atoms]
         raise ValueError(f"{path}: {error}") from None
 
 
-def expect_writable(path: str) -> None:
+def expect_writable(path: str, sources: Sequence[str] = ()) -> None:
     """Refuse a file that structures cannot be written to, before anything is computed.
+
+    Parameters
+    ----------
+    path
+        The file.
+    sources
+        Files that structures are read from, perhaps with ``@`` and a part of them.
 
     Raises
     ------
     ValueError
-        If the name says no format, or none that ASE writes several structures in.
+        If the name says no format, or none that ASE writes several structures in; or if it is one of the sources.
     """
     from ase.io.formats import UnknownFileTypeError, filetype, get_ioformat
 
@@ -118,6 +126,8 @@ def expect_writable(path: str) -> None:
         raise ValueError(
             f"{path}: expected the name of a file for structures, such as chosen.xyz or chosen.traj"
         )
+    if Path(path).resolve() in [Path(source.partition("@")[0]).resolve() for source in sources]:
+        raise ValueError(f"{path}: expected another file than those that are read")
 
 
 def write_structures(path: str, structures: list[Atoms]) -> None:

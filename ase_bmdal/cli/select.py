@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     kernel = Acquisition.parse(arguments.selection).kernel
     if arguments.out is not None:
-        expect_writable(arguments.out)
+        expect_writable(arguments.out, [arguments.train, arguments.pool])
     train, pool = read_structures(arguments.train), read_structures(arguments.pool)
     if not 1 <= arguments.n <= len(pool):
         raise ValueError(f"--n: expected 1 to {len(pool)}, the size of the pool, got {arguments.n}")

@@ -3,18 +3,26 @@
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from ase_bmdal.structures.dialects import LabelKeys
-from ase_bmdal.structures.labels import OURS, Label, has_label, label_of, refuse_levels, summary
+from ase_bmdal.structures.labels import (
+    Label,
+    calculator_name,
+    has_label,
+    label_of,
+    predicted_by,
+    refuse_levels,
+    refuse_zeros,
+    summary,
+)
 from ase_bmdal.structures.neighbours import check_geometry
 
 log = logging.getLogger(__name__)
-
-UNNAMED = "unknown"  # what ASE calls the calculator of a file that does not name it
 
 
 def prepared(structures: Sequence[Atoms], keys: LabelKeys, reference: Callable[[], Any]) -> list[Atoms]:
@@ -33,9 +41,16 @@ def prepared(structures: Sequence[Atoms], keys: LabelKeys, reference: Callable[[
 
     Raises
     ------
+    TypeError
+        If they are a single structure, or the name of a file.
     ValueError
         If there are none, one has no neighbour list, or its label cannot be used; names its place.
     """
+    if isinstance(structures, Atoms | str | Path):
+        raise TypeError(
+            "initial: expected a list of structures, as ase.io.read(file, ':') gives, got "
+            + (repr(str(structures)) if not isinstance(structures, Atoms) else "a single one")
+        )
     given = list(structures)
     if not given:
         raise ValueError("initial: expected at least one structure, got none")
@@ -44,7 +59,7 @@ def prepared(structures: Sequence[Atoms], keys: LabelKeys, reference: Callable[[
     for index, atoms in enumerate(given):
         try:
             check_geometry(atoms)
-            other = _other_than(reference, atoms)
+            other = None if _is_asked_for(keys, atoms) else _other_than(reference, atoms)
             without = atoms if other is None else _without_results(atoms)
             labels.append(label_of(without, keys) if has_label(without, keys) else None)
         except ValueError as error:
@@ -52,6 +67,7 @@ def prepared(structures: Sequence[Atoms], keys: LabelKeys, reference: Callable[[
         if other is not None:
             others[other] = others.get(other, 0) + 1
     refuse_levels(labels, "initial structure")
+    refuse_zeros(labels)
     known = [label for label in labels if label is not None]
     log.info("initial structures: %s; %d to be labelled", summary(known), len(given) - len(known))
     for name, number in others.items():
@@ -64,16 +80,18 @@ def prepared(structures: Sequence[Atoms], keys: LabelKeys, reference: Callable[[
 
 def _other_than(reference: Callable[[], Any], atoms: Atoms) -> str | None:
     """Name of the calculator whose results a structure has, if it is known not to be the reference."""
-    name = getattr(atoms.calc, "name", None)
-    if not isinstance(name, str) or name == UNNAMED:
-        return None
-    name = name.lower()
+    name = calculator_name(atoms)
     while isinstance(reference, partial):
         reference = reference.func
-    if not (isinstance(reference, type) and issubclass(reference, BaseCalculator)):
-        return name if name in OURS else None
+    if not name or not (isinstance(reference, type) and issubclass(reference, BaseCalculator)):
+        return predicted_by(atoms)
     names = {each.__name__.lower() for each in reference.__mro__}
     return None if name in names or isinstance(atoms.calc, reference) else name
+
+
+def _is_asked_for(keys: LabelKeys, atoms: Atoms) -> bool:
+    """Whether the results of the calculator are named as the label."""
+    return keys.energy is not None and keys.energy in (getattr(atoms.calc, "results", None) or {})
 
 
 def _without_results(atoms: Atoms) -> Atoms:

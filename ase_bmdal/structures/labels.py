@@ -22,6 +22,8 @@ from ase_bmdal.structures.dialects import (
 
 KNOWN = LabelKeys()  # names of the known dialects
 OURS = ("gmnncalculator", "ontheflycalculator")  # what ASE calls our calculators, also in trajectories
+UNNAMED = "unknown"  # what ASE calls the calculator of a file that does not name it
+OURS_ALONE = {"energy_uncertainty", "forces_uncertainty"}  # what only they compute, which any file keeps
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,25 @@ def has_label(atoms: Atoms, keys: LabelKeys = KNOWN) -> bool:
     return "energy" in find(atoms, keys).values
 
 
+def predicted_by(atoms: Atoms) -> str | None:
+    """Name of the calculator of ours whose results a structure has, in whatever kind of file; None if of another.
+
+    Extended XYZ does not say who computed what it holds, but keeps the bounds on its errors.
+    """
+    if atoms.calc is None:
+        return None
+    if name := calculator_name(atoms):
+        return name if name in OURS else None
+    entries = {*(getattr(atoms.calc, "results", None) or {}), *atoms.info, *atoms.arrays}
+    return "a potential of ours" if OURS_ALONE & entries else None
+
+
+def calculator_name(atoms: Atoms) -> str:
+    """What ASE calls the calculator of a structure, in lower case; empty if it has none, or one that is not named."""
+    name = getattr(atoms.calc, "name", None)
+    return name.lower() if isinstance(name, str) and name != UNNAMED else ""
+
+
 def labels_carried(structures: Sequence[Atoms]) -> list[Label | None]:
     """Label of each structure; None for those without an energy."""
     return [label_of(atoms) if has_label(atoms) else None for atoms in structures]
@@ -148,7 +169,8 @@ def labels_of(structures: Sequence[Atoms], keys: LabelKeys = KNOWN) -> list[Labe
     ------
     ValueError
         As `label_of`, naming the place of the structure in the sequence; if the sequence is empty; if the energies are
-        not all of one level; or if no structure has what a key was given for.
+        not all of one level, predictions of ours, or all zero though there are forces; or if no structure has what a
+        key was given for.
     """
     if len(structures) == 0:
         raise ValueError("expected labelled structures, got none")
@@ -159,6 +181,8 @@ def labels_of(structures: Sequence[Atoms], keys: LabelKeys = KNOWN) -> list[Labe
         except ValueError as error:
             raise ValueError(f"structure {index}: {error}") from None
     refuse_levels(labels, "structure")
+    refuse_predictions(structures, labels, keys)
+    refuse_zeros(labels)
     for name in ("forces", "stress"):
         key = getattr(keys, name)
         if key is not None and not any(label.found and key in label.found.keys for label in labels):
@@ -202,6 +226,40 @@ def refuse_levels(labels: Sequence[Label | None], noun: str) -> None:
                 f"{noun} {index}: expected a label of the level of {noun} {first}, which is "
                 f"{listed(expected.keys)}, got {listed(found.keys)}; say which to take with energy_key="
             )
+
+
+def refuse_predictions(structures: Sequence[Atoms], labels: Sequence[Label], keys: LabelKeys) -> None:
+    """Refuse what our own potentials say of structures, unless it is asked for by name.
+
+    Raises
+    ------
+    ValueError
+        Naming the first structure.
+    """
+    for index, (atoms, label) in enumerate(zip(structures, labels, strict=True)):
+        name = predicted_by(atoms)
+        if name and keys.energy is None and label.found and not label.found.level:
+            raise ValueError(
+                f"structure {index}: expected the label of a reference, got what {name} predicted; say "
+                f"energy_key={label.found.keys[0]!r} to learn from that"
+            )
+
+
+def refuse_zeros(labels: Sequence[Label | None]) -> None:
+    """Refuse energies that are all zero beside forces that are not: nobody computed them.
+
+    Raises
+    ------
+    ValueError
+        Saying where such energies come from.
+    """
+    known = [label for label in labels if label is not None]
+    with_forces = [label for label in known if label.forces is not None and label.forces.any()]
+    if with_forces and all(label.energy == 0.0 for label in known):
+        raise ValueError(
+            f"expected energies, got 0 for all {len(known)} structures though there are forces: ASE reads so from "
+            "files that hold no energies, as dumps of LAMMPS"
+        )
 
 
 def _why_none(found: Found, keys: LabelKeys) -> str:

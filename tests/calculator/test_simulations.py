@@ -164,7 +164,9 @@ class TestConvergence:
         walk(copper(6), settled, 3)
         judge.verdicts = [verdict]
         walk(atoms, settled, 1)
-        assert rounds(run)[-1]["labels"] == labels + 2 == 9  # with a batch of what was seen since, within the budget
+        assert (
+            rounds(run)[-1]["labels"] == labels + 2 == 9
+        )  # with a batch of what was seen since, within the budget
         assert rounds(run)[-1]["reason"] == "learning starts again: made up"
         assert [type(event) for event in self.events].count(LearningEnded) == 2
 

@@ -219,6 +219,14 @@ class TestRefused:
         with pytest.raises(ValueError, match=r"simulation 1, counted from 0, has another, or none"):
             settled.run([hot(settled, 0), dyn], 1)
 
+    def test_a_single_one_with_another_calculator(self, settled):
+        with pytest.raises(ValueError, match="this calculator, got one with EMT"):
+            settled.run(moving(copper(), EMT()), 1)
+
+    def test_no_simulation(self, settled):
+        with pytest.raises(TypeError, match="expected an ASE dynamics or optimizer, got None"):
+            settled.run(None, 1)
+
     def test_nothing(self, settled):
         with pytest.raises(ValueError, match="got an empty list"):
             settled.run([], 1)

@@ -1,6 +1,7 @@
 """Each command on a small case."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,6 +115,15 @@ def test_evaluate_finds_labels_by_their_names(model, data, tmp_path, capsys):
     )
     assert main([*argv, "--forces-key", "F_pbe"]) == 0
     assert "6 forces, 0 stresses; from E_pbe, F_pbe" in capsys.readouterr().out
+
+
+def test_select_writes_over_nothing_it_reads(model, data, capsys):
+    before = Path(data).read_bytes()
+    pool = f"{data}@::2"
+    argv = ["select", str(model), "--train", str(data), "--pool", pool, "--n", "1", "--out", str(data)]
+    assert main(argv) == 2
+    assert "expected another file than those that are read" in capsys.readouterr().err
+    assert Path(data).read_bytes() == before
 
 
 def test_select_by_a_committee_needs_one(model, data, capsys):

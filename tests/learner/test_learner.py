@@ -1,5 +1,6 @@
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +8,8 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
-from ase.io import Trajectory, read
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import Trajectory, read, write
 
 from ase_bmdal import Convergence, GMNNCalculator, InitialData, OnTheFlyCalculator, UncertaintyLimits
 from ase_bmdal.common.errors import (
@@ -124,6 +126,21 @@ class TestFirstContact:
         assert "initial structures: 3 have results of gmnncalculator, which are no labels" in caplog.text
         walk(copper(), calc, 1)
         assert watch.calls == 3
+
+    def test_nor_are_they_in_extended_xyz(self, watch, run, tmp_path, caplog):
+        atoms = copper()
+        atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((4, 3)))
+        atoms.calc.results["forces_uncertainty"] = np.full(4, 0.1)
+        write(tmp_path / "driven.xyz", atoms, format="extxyz")
+        calc = learning(watch.reference, run, initial=read(tmp_path / "driven.xyz", ":"))
+        assert "initial structures: 1 have results of a potential of ours, which are no labels" in caplog.text
+        walk(copper(), calc, 1)
+        assert watch.calls == 1
+
+    @pytest.mark.parametrize("initial", [copper(), "frames.xyz", Path("frames.xyz")])
+    def test_a_list_is_expected(self, watch, run, initial):
+        with pytest.raises(TypeError, match="initial: expected a list of structures"):
+            learning(watch.reference, run, initial=initial)
 
     def test_results_of_another_calculator_than_the_reference_are_no_labels(self, watch, run, caplog):
         other = copper()

@@ -215,6 +215,50 @@ class TestFiles:
         assert label_of(read(tmp_path / name)).energy == -3.05
 
 
+class TestPredictions:
+    """What a potential of ours said, in files of other people's programs."""
+
+    @pytest.fixture
+    def predicted(self):
+        atoms = bulk("Cu", cubic=True)
+        forces = np.full((4, 3), 0.1)
+        atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=forces)
+        atoms.calc.results |= {"energy_uncertainty": 0.2, "forces_uncertainty": np.full(4, 0.3)}
+        return atoms
+
+    @pytest.mark.parametrize("form", ["extxyz", "traj"])
+    def test_are_no_labels(self, predicted, tmp_path, form):
+        predicted.calc.name = "gmnncalculator"
+        write(tmp_path / f"driven.{form}", [predicted] * 2)
+        found = read(tmp_path / f"driven.{form}", ":")
+        with pytest.raises(
+            ValueError, match="structure 0: expected the label of a reference, got what"
+        ) as error:
+            labels_of(found)
+        key = str(error.value).partition("energy_key='")[2].partition("'")[0]
+        assert [label.energy for label in labels_of(found, LabelKeys(energy=key))] == [-1.0] * 2
+
+    def test_do_not_hide_a_reference_beside_them(self, predicted):
+        predicted.info["REF_energy"], predicted.arrays["REF_forces"] = -2.0, np.zeros((4, 3))
+        assert [label.energy for label in labels_of([predicted])] == [-2.0]
+
+    def test_bounds_that_stayed_behind_are_not_those_of_another_calculator(self, predicted):
+        predicted.arrays["forces_uncertainty"] = np.full(4, 0.3)
+        predicted.calc = EMT()
+        predicted.get_forces()
+        assert labels_of([predicted])[0].energy == predicted.get_potential_energy()
+
+
+def test_energies_that_nobody_computed_are_refused():
+    frames = [bulk("Cu", cubic=True) for _ in range(2)]
+    for atoms in frames:
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.full((4, 3), 0.1))
+    with pytest.raises(ValueError, match=r"got 0 for all 2 structures though there are forces: .* LAMMPS"):
+        labels_of(frames)
+    frames[0].calc.results["energy"] = -1.0
+    assert [label.energy for label in labels_of(frames)] == [-1.0, 0.0]
+
+
 class TestStale:
     def test_a_calculator_without_results_is_no_label(self):
         atoms = bulk("Cu")

@@ -4,8 +4,9 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import null_space
 
-from ase_bmdal.structures.neighbours import neighbours, neighbours_of_each
+from ase_bmdal.structures.neighbours import drawn_together, neighbours, neighbours_of_each
 from ase_bmdal.structures.skin import SkinnedNeighbours
 from tests.builders import every_geometry
 
@@ -101,6 +102,34 @@ def test_a_skin_never_misses_a_pair(seed, skin):
         needed = set(map(tuple, np.column_stack(neighbor_list("ijS", whole, CUTOFF))))
         assert needed <= set(map(tuple, pairs(kept.table)))
     assert held
+
+
+@pytest.mark.parametrize("pbc", [(False,) * 3, (True, False, False), (True, False, True)])
+def test_what_is_far_away_is_no_neighbour_and_kills_no_process(pbc):
+    """The search by cells of vesin 0.6 ends the process with SIGFPE."""
+    rng, cell = np.random.default_rng(0), np.array([[5.0, 0, 0], [1.0, 5.0, 0], [0.5, 0.3, 5.0]])
+    near = Atoms("Si8", rng.uniform(0, 5, (8, 3)), cell=cell, pbc=pbc)
+    others = near.copy()
+    others.positions = rng.uniform(0, 5, (8, 3))
+    parts = neighbours(near, CUTOFF), neighbours(others, CUTOFF)
+    free = null_space(cell[list(pbc)]) if any(pbc) else np.eye(3)
+    for distance in (1e5, 1e7, 1e9):
+        both = near + others
+        both.positions[8:] += distance * free @ np.array([-0.6, 0.9, 0.7])[: free.shape[1]]
+        table = neighbours(both, CUTOFF)
+        assert [table.is_pair[:8].sum(), table.is_pair[8:].sum()] == [each.is_pair.sum() for each in parts]
+        np.testing.assert_array_equal(pairs(table)[: parts[0].is_pair.sum()], pairs(parts[0]))
+        expect_an_involution(table)
+
+
+def test_a_chain_without_gaps_stays_as_it_is():
+    positions = np.array([[0.0, 0, 3.0 * k] for k in range(4000)])
+    assert drawn_together(positions, np.zeros((0, 3)), CUTOFF) is not positions
+    np.testing.assert_array_equal(drawn_together(positions, np.zeros((0, 3)), CUTOFF), positions)
+    moved = drawn_together(
+        positions + np.where(np.arange(4000) < 2000, 0, 1e6)[:, None], np.zeros((0, 3)), CUTOFF
+    )
+    np.testing.assert_allclose(np.diff(moved[:, 2])[1999], 2 * CUTOFF)
 
 
 def test_a_skin_does_not_hold_for_another_structure():

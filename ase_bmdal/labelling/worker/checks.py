@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ase_bmdal.labelling.outcome import ComputedLabel
 from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.structures.labels import Label
+from ase_bmdal.structures.neighbours import drawn_together
 
 # Volume of a lattice in 1, 2, 3 dimensions is at least this times its shortest vector to that power.
 DENSEST_LATTICE = {1: 1.0, 2: np.sqrt(3) / 2, 3: np.sqrt(2) / 2}
@@ -58,7 +59,7 @@ def _close_pair(lattice: NDArray[np.float64], atoms: Atoms, settings: LabellingS
     box = np.zeros((3, 3))
     box[atoms.pbc] = lattice
     i, j, distances = vesin.NeighborList(cutoff=cutoff, full_list=False).compute(
-        points=atoms.positions,
+        points=drawn_together(atoms.positions, lattice, cutoff),
         box=type(atoms.cell)(box).complete().array,
         periodic=atoms.pbc,
         quantities="ijd",
