@@ -82,9 +82,6 @@ class Retraining:
         moves the weights further with each round, and holes open beside the labels.
     growth
         The potential is trained from scratch when there are so many times the labels of the last time it was.
-    last_growth
-        The same when learning ends, for the potential that stays. Learning that starts again for a frame, and ends
-        again, is not worth another training from scratch.
     promotion
         When the new potential takes the place of its predecessor.
     valid_fraction
@@ -96,7 +93,6 @@ class Retraining:
     most_visits: AtLeastOne | None = 300_000
     rate: Annotated[float, Field(gt=0.0)] = 0.4
     growth: Annotated[float, Field(ge=1.0)] = 2.0
-    last_growth: Annotated[float, Field(ge=1.0)] = 1.1
     promotion: Promotion = Promotion()
     valid_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 

@@ -67,7 +67,7 @@ class TrainingJob(NamedTuple):
     entries
         Labels, at least one.
     final
-        Whether the potential stays, as learning has ended.
+        Whether the potential stays, as learning has ended: it has all epochs then.
     frames
         Of the simulation, to look for absurd forces beside the labels.
     before
@@ -138,7 +138,7 @@ class PotentialTrainer:
             If the loss is not a number, or the labels cannot be learned from.
         """
         entries, number, before = job.entries, job.number, job.before
-        warm = before is not None and self._goes_on(job)
+        warm = before is not None and len(entries) < self._settings.retraining.growth * job.n_scratch
         found = self._train(job, before if warm else None)
         first = wrong = self._objection(found, job)
         if wrong and warm:
@@ -231,14 +231,6 @@ class PotentialTrainer:
             _force_mae([found[entry.id]["forces"] for entry in unseen], unseen),
             _force_mae([label.forces for label in labels], [entry.whole for entry in unseen]),
         )
-
-    def _goes_on(self, job: TrainingJob) -> bool:
-        """Whether there are few more labels than in the last training from scratch, and that had all its epochs."""
-        how, training, n_labels = self._settings.retraining, self._settings.training, len(job.entries)
-        if not job.final:
-            return n_labels < how.growth * job.n_scratch
-        n_epochs = how.while_learning(training, n_labels).epochs_for(n_labels)
-        return n_epochs == training.epochs_for(n_labels) and n_labels < how.last_growth * job.n_scratch
 
     def _fitted(self, potential: Potential, entries: Sequence[Entry]) -> ErrorModel | None:
         limits = self._settings.uncertainty

@@ -60,7 +60,7 @@ class UncertaintyLimits:
     novel: Positive = 2.0
     ceiling: Positive = 1.0
     floor: Positive = 5.0
-    difference: NotNegative = 0.5
+    difference: NotNegative = 1.0
     refuse: Annotated[float, Field(gt=1.0)] = 5.0
     probability: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
     recent: Annotated[int, Field(ge=2)] = 20

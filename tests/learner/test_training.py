@@ -73,26 +73,16 @@ def test_from_scratch_first_and_whenever_the_labels_have_doubled(models, trainin
     assert trainings.asked == ["scratch", "warm", "warm", "scratch", "warm", "warm", "scratch"]
 
 
-def test_the_last_potential_is_from_scratch(models, trainings):
+def test_the_last_potential_goes_on_as_well(models):
+    """One from scratch has larger errors beside the labels: docs/notes/2026-11-27-last-training.md."""
     trained(models, 4, 1, final=False)
-    assert trained(models, 5, 2, final=True) == ("from scratch", "")
-
-
-def test_a_few_labels_after_the_last_potential_do_not_make_it_anew(models):
-    trained(models, 20, 1, final=True)
-    assert [trained(models, n, n, final=True).training for n in (21, 22)] == ["warm", "from scratch"]
-
-
-def test_where_trainings_were_shorter_the_last_one_is_from_scratch(tmp_path, trainings):
-    settings = replace(SETTINGS, training=TrainingSettings(), retraining=Retraining(most_visits=100))
-    models = PotentialHistory(RunFolder(tmp_path / "run"), settings, lambda event: None, train=trainings)
-    trained(models, 20, 1, final=False)
-    assert trained(models, 20, 2, final=True).training == "from scratch"
+    assert trained(models, 5, 2, final=True) == ("warm", "")
+    assert trained(models, 8, 3, final=True) == ("from scratch", "")
 
 
 @pytest.mark.parametrize(
     ("training", "expected"),
-    [({}, [25, 5, 1000]), ({"epochs": 40}, [40, 10, 40]), ({"most_epochs": 24}, [24, 5, 24])],
+    [({}, [25, 5, 250]), ({"epochs": 40}, [40, 10, 10]), ({"most_epochs": 24}, [24, 5, 6])],
 )
 def test_epochs_are_fewer_until_learning_ends_unless_they_are_set(tmp_path, training, expected):
     seen = []
