@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from ase.calculators.calculator import all_properties
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
+from ase_bmdal.calculator.results import UNBIASED  # importing it makes ASE know the names
 from ase_bmdal.structures.buckets import bucket
 from ase_bmdal.structures.dialects import LabelKeys
 from ase_bmdal.structures.labels import Label, has_label, label_of, labels_of, summary
@@ -228,6 +230,7 @@ class TestPredictions:
 
     @pytest.mark.parametrize("form", ["extxyz", "traj"])
     def test_are_no_labels(self, predicted, tmp_path, form):
+        assert set(UNBIASED) <= set(all_properties)
         predicted.calc.name = "gmnncalculator"
         write(tmp_path / f"driven.{form}", [predicted] * 2)
         found = read(tmp_path / f"driven.{form}", ":")
