@@ -145,6 +145,9 @@ class PotentialTrainer:
             log.warning("round %d: the potential is worse than before (%s): from scratch", number, wrong)
             warm, found = False, self._train(job, None)
             wrong = self._objection(found, job)
+        if wrong and before and not _knows(before, entries):
+            log.warning("round %d: the new potential is worse than before, but knows all elements", number)
+            wrong = None
         if wrong and before:
             log.warning(
                 "round %d: the new potential is worse than before (%s): the old one stays", number, wrong
@@ -293,6 +296,11 @@ class PotentialTrainer:
 
     def _report_epoch(self, number: int, epoch: Epoch) -> None:
         self._report(EpochDone(number, epoch.number, epoch.of, epoch.train_loss, epoch.valid_loss))
+
+
+def _knows(potential: Potential, entries: Sequence[Entry]) -> bool:
+    """Whether a potential can be asked for all structures."""
+    return {*potential.elements} >= {number for entry in entries for number in entry.atoms.numbers.tolist()}
 
 
 class PotentialHistory(PotentialTrainer):

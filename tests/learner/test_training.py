@@ -115,6 +115,18 @@ def test_a_potential_that_is_worse_is_trained_anew(models, trainings):
     assert trainings.asked[-1] == "warm"  # the labels have not doubled since
 
 
+def test_one_that_does_not_know_an_element_cannot_stay(models, trainings, caplog):
+    trained(models, 4, 1, final=False)
+    with_gold = rows(5)
+    with_gold[-1].atoms.numbers[0] = 79
+    trainings.results = [spoiled(100.0), spoiled(200.0)]
+    outcome = models.train(with_gold, 2, final=False)
+    assert outcome.training == "from scratch"
+    assert outcome.objection.startswith("rmse ")
+    assert "but knows all elements" in caplog.text
+    assert models.current.potential.parameters["scale"] != pytest.approx(SOUND.parameters["scale"])
+
+
 def test_if_that_fails_the_old_one_stays_and_the_run_says_so(models, trainings, caplog):
     trainings.results = [SOUND, spoiled(100.0), spoiled(200.0)]
     trained(models, 4, 1, final=False)
