@@ -126,7 +126,8 @@ def expect_writable(path: str, sources: Sequence[str] = ()) -> None:
         raise ValueError(
             f"{path}: expected the name of a file for structures, such as chosen.xyz or chosen.traj"
         )
-    if Path(path).resolve() in [Path(source.partition("@")[0]).resolve() for source in sources]:
+    whole = [Path(source).with_name(Path(source).name.partition("@")[0]) for source in sources]
+    if Path(path).resolve() in [source.resolve() for source in whole]:
         raise ValueError(f"{path}: expected another file than those that are read")
 
 

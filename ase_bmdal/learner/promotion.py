@@ -58,9 +58,9 @@ def objection(
     rng
         Choice of structures, and displacements.
     """
-    labelled = _some(_known(labelled, old), settings.n_structures, rng)
+    labelled = _some(known_structures(labelled, old), settings.n_structures, rng)
     labelled = [atoms for atoms in labelled if "forces" in atoms.calc.results]
-    frames = _some(_known(frames, old), settings.n_structures, rng)
+    frames = _some(known_structures(frames, old), settings.n_structures, rng)
     if not labelled and not frames:
         return None
     here = [structure_only(atoms) for atoms in [*labelled, *frames]]
@@ -114,7 +114,8 @@ def _displaced(atoms: Atoms, displacement: float, rng: np.random.Generator) -> A
     return there
 
 
-def _known(structures: Sequence[Atoms], model: Potential) -> list[Atoms]:
+def known_structures(structures: Sequence[Atoms], model: Potential) -> list[Atoms]:
+    """Those that a potential can be asked for: it knows all their elements."""
     return [atoms for atoms in structures if set(model.elements).issuperset(atoms.numbers)]
 
 

@@ -12,7 +12,7 @@ from ase_bmdal.common.randomness import stream
 from ase_bmdal.learner.initial_holdout import initial_holdout
 from ase_bmdal.learner.known_features import known_features
 from ase_bmdal.learner.loading import read_potential, save_potential
-from ase_bmdal.learner.promotion import objection
+from ase_bmdal.learner.promotion import known_structures, objection
 from ase_bmdal.learner.settings import LearnerSettings
 from ase_bmdal.potential.fit import Epoch
 from ase_bmdal.potential.gmnn import Potential
@@ -67,7 +67,7 @@ class TrainingJob(NamedTuple):
     entries
         Labels, at least one.
     final
-        Whether the potential stays, as learning has ended: it has all epochs then.
+        Whether the potential stays, as learning has ended: `Retraining.most_visits` does not hold then.
     frames
         Of the simulation, to look for absurd forces beside the labels.
     before
@@ -300,7 +300,7 @@ class PotentialTrainer:
 
 def _knows(potential: Potential, entries: Sequence[Entry]) -> bool:
     """Whether a potential can be asked for all structures."""
-    return {*potential.elements} >= {number for entry in entries for number in entry.atoms.numbers.tolist()}
+    return len(known_structures([entry.atoms for entry in entries], potential)) == len(entries)
 
 
 class PotentialHistory(PotentialTrainer):

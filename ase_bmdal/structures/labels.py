@@ -181,7 +181,7 @@ def labels_of(structures: Sequence[Atoms], keys: LabelKeys = KNOWN) -> list[Labe
         except ValueError as error:
             raise ValueError(f"structure {index}: {error}") from None
     refuse_levels(labels, "structure")
-    refuse_predictions(structures, labels, keys)
+    _refuse_predictions(structures, labels, keys)
     refuse_zeros(labels)
     for name in ("forces", "stress"):
         key = getattr(keys, name)
@@ -228,7 +228,7 @@ def refuse_levels(labels: Sequence[Label | None], noun: str) -> None:
             )
 
 
-def refuse_predictions(structures: Sequence[Atoms], labels: Sequence[Label], keys: LabelKeys) -> None:
+def _refuse_predictions(structures: Sequence[Atoms], labels: Sequence[Label], keys: LabelKeys) -> None:
     """Refuse what our own potentials say of structures, unless it is asked for by name.
 
     Raises
