@@ -19,6 +19,8 @@ from ase_bmdal.uncertainty.error_model import ErrorModel
 from tests.builders import random_model, rattled
 from tests.learner.runs import copper, learning, walk
 
+pytestmark = pytest.mark.usefixtures("not_compiled")  # but for those that ask for `compiled`
+
 SMALL = {"hidden": (8,), "n_gaussians": 4, "n_radial": 2, "cutoff": 3.5}
 
 
@@ -26,6 +28,7 @@ def model(seed=0, **settings):
     return random_model([1, 8, 29], seed, **{**SMALL, **settings})
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("atoms", [rattled(molecule("H2O")), copper()], ids=["molecule", "crystal"])
 def test_forces_and_stress_are_derivatives(atoms):
     atoms.calc = GMNNCalculator(model())

@@ -215,6 +215,7 @@ def test_nobody_has_to_read_them(monkeypatch):
     show(LearningEnded("enough", 8, 1))
 
 
+@pytest.mark.usefixtures("not_compiled")
 def test_the_same_cell_twice(watch, run, caplog):
     """The folder goes over to the newer calculator, with all that was learned; the older one only predicts."""
     atoms = copper()

@@ -15,6 +15,8 @@ from ase_bmdal.uncertainty.error_model import ErrorModel
 from tests.builders import random_model
 from tests.learner.runs import copper, learning, walk
 
+pytestmark = pytest.mark.usefixtures("not_compiled")
+
 BOUNDS = ("energy_uncertainty", "forces_uncertainty")
 
 

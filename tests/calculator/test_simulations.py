@@ -131,6 +131,7 @@ class TestNobodyCanGoBack:
         assert dyn.nsteps == 6
 
 
+@pytest.mark.usefixtures("not_compiled")  # each composition has shapes of its own
 class TestComposition:
     def test_it_may_differ_within_a_run_and_between_its_starts(self, watch, run):
         with learning(watch.reference, run) as calc:

@@ -17,6 +17,8 @@ from ase_bmdal.structures.labels import label_of
 from tests.builders import model_for, rattled
 from tests.report.folders import made_up_run
 
+pytestmark = pytest.mark.usefixtures("not_compiled")
+
 
 def _labelled(atoms, seed):
     frame = rattled(atoms, seed)
@@ -178,7 +180,6 @@ def cheap(tmp_path):
     return f"{tmp_path / 'cheap.py'}"
 
 
-@pytest.mark.usefixtures("not_compiled")
 def test_a_potential_with_a_baseline(data, cheap, tmp_path, capsys):
     path = str(tmp_path / "difference.npz")
     train = ["train", str(data), "--cutoff", "4", "--epochs", "1", "--out", path]
@@ -215,7 +216,6 @@ def test_a_baseline_that_is_not_there(model, data, cheap, capsys, where, text):
     assert text in error
 
 
-@pytest.mark.usefixtures("not_compiled")
 def test_distil(tmp_path, capsys):
     folder = made_up_run(tmp_path / "run")
     few = ["--frames", "4", "--temperatures", "300", "--epochs", "1"]

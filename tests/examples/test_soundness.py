@@ -20,6 +20,8 @@ from ase_bmdal.run.store import LabelStore
 from ase_bmdal.structures.labels import labels_of
 from tests.learner.runs import copper, labelled
 
+pytestmark = pytest.mark.usefixtures("not_compiled")
+
 TINY = [
     "--set",
     "hidden=[8]",

@@ -11,6 +11,8 @@ from ase.calculators.emt import EMT
 from ase_bmdal import InitialData, Retraining, TrainingSettings
 from tests.learner.runs import TINY, copper, labelled
 
+pytestmark = pytest.mark.usefixtures("not_compiled")
+
 LEARNING = {
     "architecture": TINY,
     "training": TrainingSettings(epochs=1, batch_size=32),

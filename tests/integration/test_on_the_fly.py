@@ -97,6 +97,7 @@ def test_relaxation_of_positions_and_cell(calc):
     np.testing.assert_allclose(atoms.get_stress(), calculate_numerical_stress(atoms, 2e-3), atol=2e-3)
 
 
+@pytest.mark.usefixtures("not_compiled")
 def test_neb_in_threads(calc):
     slab = fcc100("Cu", (2, 2, 2), vacuum=6)
     add_adsorbate(slab, "Cu", 1.7, "hollow")
@@ -111,6 +112,7 @@ def test_neb_in_threads(calc):
     expect_it_learned(calc, images[2])
 
 
+@pytest.mark.usefixtures("not_compiled")
 def test_basin_hopping(calc, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # it writes its minima
     np.random.seed(0)  # noqa: NPY002 - what it draws its steps with
@@ -124,6 +126,7 @@ def test_basin_hopping(calc, tmp_path, monkeypatch):
     expect_it_learned(calc, atoms)
 
 
+@pytest.mark.usefixtures("not_compiled")
 def test_monte_carlo(calc):
     atoms = molecule("CH3CH2OH")
     atoms.calc = calc

@@ -4,7 +4,6 @@ import contextlib
 import os
 import random
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 from ase_bmdal.common.files import TEMPORARY
 from ase_bmdal.run.history import History
 from ase_bmdal.run.store import LabelStore
+from tests.integration.preloaded import Script
 from tests.labelling.treacherous import alive, pids_in, wait_until
 
 pytestmark = pytest.mark.integration
@@ -34,7 +34,9 @@ SCRIPT = """
     tf.config.run_functions_eagerly(True)
     from ase.build import bulk
     from ase.calculators.emt import EMT
-    from ase_bmdal import InitialData, ModelSettings, OnTheFlyCalculator, Retraining, UncertaintyLimits
+    from ase_bmdal import (
+        InitialData, ModelSettings, OnTheFlyCalculator, Retraining, TrainingSettings, UncertaintyLimits
+    )
 
     class Slow(EMT):
         def calculate(self, *args, **kwargs):
@@ -54,9 +56,10 @@ SCRIPT = """
 
     {before}
     calc = OnTheFlyCalculator(
-        reference, {folder!r} + "/run", batch_size=3, pool_size=6, max_labels={labels}, epochs={epochs},
+        reference, {folder!r} + "/run", batch_size=3, pool_size=6, max_labels={labels},
         architecture=ModelSettings(hidden=(8,), n_gaussians=4, n_radial=2, cutoff=3.5),
-        retraining=Retraining(epochs=2), initial_data=InitialData(n_structures=4),
+        training=TrainingSettings(epochs={epochs}, batch_size=32), retraining=Retraining(epochs=1),
+        initial_data=InitialData(n_structures=4),
         uncertainty=UncertaintyLimits(refuse=1e12), on_event=note, {settings}
     )
     atoms = bulk("Cu", cubic=True)
@@ -71,7 +74,7 @@ SCRIPT = """
 """
 
 
-def write(folder, *, signal_at="none", settings="", before="", after="", run="", epochs=2):
+def write(folder, *, signal_at="none", settings="", before="", after="", run="", epochs=1):
     text = SCRIPT.format(
         labels=LABELS,
         folder=str(folder),
@@ -98,19 +101,19 @@ def nothing_left_running():
     STARTED.clear()
 
 
-def start(folder, *launcher, **options):
-    command = [*launcher, "script.py"] if launcher else [sys.executable, "script.py"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        **options,
-    )
+def start(folder, *launcher, file_size=None):
+    if launcher:
+        process = subprocess.Popen(
+            [*launcher, "script.py"],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    else:
+        process = Script(folder / "script.py", file_size)
     STARTED.append(process)
     return process
 
@@ -266,7 +269,7 @@ def ended_or(process, path):
     return lambda: process.poll() is not None or path.exists()
 
 
-@pytest.mark.parametrize(("moment", "epochs"), [("labelling", 2), ("training", 100_000)])
+@pytest.mark.parametrize(("moment", "epochs"), [("labelling", 1), ("training", 100_000)])
 def test_ctrl_c(tmp_path, moment, epochs):
     write(tmp_path, signal_at="EpochDone", epochs=epochs)
     if moment == "labelling":
@@ -312,7 +315,7 @@ RUN = """
 """
 
 
-@pytest.mark.parametrize(("moment", "epochs"), [("labelling", 2), ("training", 100_000)])
+@pytest.mark.parametrize(("moment", "epochs"), [("labelling", 1), ("training", 100_000)])
 def test_sigterm_ends_labelling_and_training_at_once(tmp_path, moment, epochs):
     """Within the grace of a queue, long before the label or the training is done."""
     write(tmp_path, signal_at="EpochDone", epochs=epochs, run=RUN)
@@ -334,7 +337,7 @@ def test_sigterm_ends_labelling_and_training_at_once(tmp_path, moment, epochs):
 
 def test_a_full_disk(tmp_path):
     write(tmp_path)
-    process = start(tmp_path, preexec_fn=no_large_files)
+    process = start(tmp_path, file_size=60_000)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert errors.rstrip().splitlines()[-1].startswith("ase_bmdal.common.errors.StoreError: ")
@@ -342,10 +345,6 @@ def test_a_full_disk(tmp_path):
     finish(tmp_path)
     assert set(kept) <= set(done(tmp_path))
     expect_a_whole_run(tmp_path)
-
-
-def no_large_files():
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
 
 def test_no_room_for_the_potential(tmp_path):

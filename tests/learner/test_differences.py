@@ -143,6 +143,7 @@ def test_labels_that_are_given_need_the_baseline_only(tmp_path, watch):
     assert all(entry.baseline is not None for entry in done(tmp_path / "run"))
 
 
+@pytest.mark.usefixtures("not_compiled")
 def test_where_the_baseline_fails_the_reference_is_not_asked(tmp_path, watch):
     with learning(watch.reference, tmp_path / "run", baseline=Fails, max_rounds=1) as calc:
         walk(copper(by=0.01), calc, 1, by=0.0)

@@ -70,6 +70,7 @@ def log(run):
     return [vars(event) for event in History.read(run).rounds]
 
 
+@pytest.mark.usefixtures("not_compiled")
 class TestFirstContact:
     def test_labels_the_frame_and_disturbed_copies(self, watch, run):
         atoms = copper()
