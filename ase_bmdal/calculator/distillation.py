@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 from ase_bmdal.baseline.baseline import OneOrMore
 from ase_bmdal.calculator.exploration import Exploration, explore
@@ -52,7 +52,7 @@ class Distillation:
 
     exploration: Exploration = Exploration()
     unseen: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
-    label_share: Annotated[float, Field(ge=0.0)] = 0.3
+    label_share: NonNegativeFloat = 0.3
     folds: Annotated[int, Field(ge=2)] = 2
     training: TrainingSettings = TrainingSettings(epochs=60)
     uncertainty: UncertaintyLimits = UncertaintyLimits()

@@ -3,13 +3,12 @@
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated
 
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from ase.md.langevin import Langevin
-from pydantic import Field
+from pydantic import PositiveFloat, PositiveInt
 
 from ase_bmdal.common.errors import UntrustedError
 from ase_bmdal.common.settings import settings
@@ -18,8 +17,6 @@ from ase_bmdal.structures.structure_only import structure_only
 
 log = logging.getLogger(__name__)
 
-Positive = Annotated[float, Field(gt=0.0)]
-AtLeastOne = Annotated[int, Field(ge=1)]
 LIGHT = 5.0  # u: hydrogen, which needs a shorter time step than others
 USELESS = 20  # beginnings in a row from which not one frame was to be had
 
@@ -44,12 +41,12 @@ class Exploration:
         Of Langevin dynamics, 1/fs.
     """
 
-    n_frames: AtLeastOne = 2000
-    temperatures: tuple[Positive, ...] = ()
-    spacing: AtLeastOne = 5
-    length: AtLeastOne = 20
-    timestep: Positive | None = None
-    friction: Positive = 0.02
+    n_frames: PositiveInt = 2000
+    temperatures: tuple[PositiveFloat, ...] = ()
+    spacing: PositiveInt = 5
+    length: PositiveInt = 20
+    timestep: PositiveFloat | None = None
+    friction: PositiveFloat = 0.02
 
 
 def explore(

@@ -3,7 +3,7 @@
 import shlex
 from typing import Annotated
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, PositiveFloat, PositiveInt
 
 from ase_bmdal.common.settings import settings
 
@@ -54,15 +54,15 @@ class LabellingSettings:
 
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     closest_pair: Annotated[float, Field(ge=0, lt=1)] = 0.4
-    max_force: Annotated[float, Field(gt=0)] = 200.0
+    max_force: PositiveFloat = 200.0
     stress: bool = True
-    cores: Annotated[int, Field(ge=1)] | None = None
-    threads: Annotated[int, Field(ge=1)] | None = None
+    cores: PositiveInt | None = None
+    threads: PositiveInt | None = None
     launcher: Annotated[str, Field(min_length=1)] | None = None
     quorum: Annotated[float, Field(gt=0, le=1)] | None = None
-    jobs: Annotated[int, Field(ge=1)] = 1
+    jobs: PositiveInt = 1
     job: dict[str, JsonValue] = Field(default_factory=dict)
-    worker_wait: Annotated[float, Field(gt=0)] | None = None
+    worker_wait: PositiveFloat | None = None
     local_scratch: Annotated[str, Field(min_length=1)] | None = None
     environment: dict[str, str | None] = Field(default_factory=dict)
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from ase_bmdal.acquisition import DEFAULT
 from ase_bmdal.acquisition.acquisition import Acquisition
@@ -12,9 +12,6 @@ from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.potential.settings import ModelSettings, TrainingSettings
 from ase_bmdal.structures.free_atoms import by_number
 from ase_bmdal.uncertainty.limits import UncertaintyLimits
-
-AtLeastOne = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[float, Field(ge=0.0)]
 
 
 @settings
@@ -32,9 +29,9 @@ class InitialData:
         Largest strain of a periodic cell, both ways; each component is drawn uniformly.
     """
 
-    n_structures: AtLeastOne = 10
-    rattle: NotNegative = 0.1
-    strain: NotNegative = 0.02
+    n_structures: PositiveInt = 10
+    rattle: NonNegativeFloat = 0.1
+    strain: NonNegativeFloat = 0.02
 
 
 @settings
@@ -60,9 +57,9 @@ class Promotion:
 
     margin: Annotated[float, Field(ge=1.0)] = 2.0
     stiffness_margin: Annotated[float, Field(ge=1.0)] = 4.0
-    negligible: NotNegative = 0.05
-    displacement: Annotated[float, Field(gt=0.0)] = 0.03
-    n_structures: AtLeastOne = 100
+    negligible: NonNegativeFloat = 0.05
+    displacement: PositiveFloat = 0.03
+    n_structures: PositiveInt = 100
 
 
 @settings
@@ -89,9 +86,9 @@ class Retraining:
         labels of a young run a tenth of them chooses worse than the end of the learning-rate decay does.
     """
 
-    epochs: AtLeastOne | None = None
-    most_visits: AtLeastOne | None = 300_000
-    rate: Annotated[float, Field(gt=0.0)] = 0.4
+    epochs: PositiveInt | None = None
+    most_visits: PositiveInt | None = 300_000
+    rate: PositiveFloat = 0.4
     growth: Annotated[float, Field(ge=1.0)] = 2.0
     promotion: Promotion = Promotion()
     valid_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
@@ -122,8 +119,8 @@ class Convergence:
         together; or, if `force_tolerance` is set, in which no bound on a force error of the new labels exceeded that.
     """
 
-    force_mae: NotNegative = 0.02
-    rounds: AtLeastOne = 2
+    force_mae: NonNegativeFloat = 0.02
+    rounds: PositiveInt = 2
 
 
 @settings
@@ -140,9 +137,9 @@ class SimulationSettings:
         Seconds after which the simulation is stopped, once the round in hand is finished; None for no limit.
     """
 
-    pool_interval: AtLeastOne = 1
+    pool_interval: PositiveInt = 1
     bias: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
-    max_wall_time: Annotated[float, Field(gt=0.0)] | None = None
+    max_wall_time: PositiveFloat | None = None
 
 
 @settings
@@ -166,10 +163,10 @@ class BackgroundSettings:
     """
 
     concurrent: bool = False
-    lead: Annotated[int, Field(ge=0)] = 1000
-    most_in_flight: AtLeastOne | None = None
-    new_labels: NotNegative = 0.1
-    training_threads: AtLeastOne = 1
+    lead: NonNegativeInt = 1000
+    most_in_flight: PositiveInt | None = None
+    new_labels: NonNegativeFloat = 0.1
+    training_threads: PositiveInt = 1
 
 
 @settings
@@ -199,11 +196,11 @@ class LearnerSettings:
     """
 
     selection: str = DEFAULT
-    n_models: AtLeastOne | None = None
-    batch_size: AtLeastOne = 10
-    pool_size: AtLeastOne = 200
-    max_labels: AtLeastOne | None = None
-    max_rounds: Annotated[int, Field(ge=0)] | None = None
+    n_models: PositiveInt | None = None
+    batch_size: PositiveInt = 10
+    pool_size: PositiveInt = 200
+    max_labels: PositiveInt | None = None
+    max_rounds: NonNegativeInt | None = None
     seed: int = 0
     atomic_energies: dict[str, float] | None = None
     architecture: ModelSettings = ModelSettings()

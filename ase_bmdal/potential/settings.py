@@ -5,12 +5,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from ase_bmdal.common.settings import settings
 
-Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[float, Field(ge=0.0)]
 Precision = Literal["float32", "float64"]
 
 
@@ -48,12 +46,12 @@ class ModelSettings:
 
     cutoff: Annotated[float, Field(gt=0.5, le=20.0)] = 5.0
     envelope: Literal["cosine", "squared cosine"] = "squared cosine"
-    r_min: Annotated[float, Field(ge=0.0)] = 0.5
-    n_gaussians: Positive = 9
-    n_radial: Positive = 6
+    r_min: NonNegativeFloat = 0.5
+    n_gaussians: PositiveInt = 9
+    n_radial: PositiveInt = 6
     shared: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
-    input_spread: Annotated[float, Field(gt=0.0)] | None = 0.5
-    hidden: Annotated[tuple[Positive, ...], Field(min_length=1)] = (256, 256)
+    input_spread: PositiveFloat | None = 0.5
+    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (256, 256)
     dtype: Precision = "float32"
     repulsion: Literal["zbl"] | None = None
 
@@ -84,10 +82,10 @@ class ModelSettings:
 class LearningRates:
     """Largest learning rate of each group of parameters (paper, section 2.2)."""
 
-    network: NotNegative = 0.03
-    beta: NotNegative = 0.02
-    shift: NotNegative = 0.05
-    scale: NotNegative = 0.001
+    network: NonNegativeFloat = 0.03
+    beta: NonNegativeFloat = 0.02
+    shift: NonNegativeFloat = 0.05
+    scale: NonNegativeFloat = 0.001
 
     def of(self, parameter: str) -> float:
         """Rate of a parameter by its name."""
@@ -103,10 +101,10 @@ class Descent:
     """What the optimizer is told; see `TrainingSettings`."""
 
     rates: LearningRates = LearningRates()
-    weight_decay: NotNegative = 0.0
-    clip_norm: Annotated[float, Field(gt=0.0)] = 1.0
-    clip_after: Annotated[int, Field(ge=0)] = 20
-    energy_delay: NotNegative = 0.0
+    weight_decay: NonNegativeFloat = 0.0
+    clip_norm: PositiveFloat = 1.0
+    clip_after: NonNegativeInt = 20
+    energy_delay: NonNegativeFloat = 0.0
 
     def decay_of(self, parameter: str) -> float:
         """Weight decay of a parameter by its name; scale and shift of the elements have a meaning and keep it."""
@@ -151,23 +149,23 @@ class TrainingSettings:
         Of the loss: `lambda_E`; `lambda_F / N_at`, Å²; and the weight of the virial, the stress times the volume.
     """
 
-    epochs: Positive | None = None
-    least_epochs: Positive = 300
-    most_epochs: Positive = 1000
-    enough_steps: Positive = 20_000
-    batch_size: Positive | None = None
+    epochs: PositiveInt | None = None
+    least_epochs: PositiveInt = 300
+    most_epochs: PositiveInt = 1000
+    enough_steps: PositiveInt = 20_000
+    batch_size: PositiveInt | None = None
     rates: LearningRates | None = None
-    rate: Annotated[float, Field(gt=0.0)] = 1.0
+    rate: PositiveFloat = 1.0
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    decay_power: Annotated[float, Field(gt=0.0)] = 2.0
-    weight_decay: NotNegative = 0.001
-    clip_norm: Annotated[float, Field(gt=0.0)] = 1.0
-    clip_after: Annotated[int, Field(ge=0)] = 20
-    force_length: Annotated[float, Field(gt=0.0)] | None = 0.2
-    energy_delay: NotNegative = 30.0
-    energy_weight: NotNegative = 10.0
-    force_weight: NotNegative = 12.0
-    stress_weight: NotNegative = 0.1
+    decay_power: PositiveFloat = 2.0
+    weight_decay: NonNegativeFloat = 0.001
+    clip_norm: PositiveFloat = 1.0
+    clip_after: NonNegativeInt = 20
+    force_length: PositiveFloat | None = 0.2
+    energy_delay: NonNegativeFloat = 30.0
+    energy_weight: NonNegativeFloat = 10.0
+    force_weight: NonNegativeFloat = 12.0
+    stress_weight: NonNegativeFloat = 0.1
 
     def epochs_for(self, n_structures: int) -> int:
         """Epochs that were asked for, or as many as so many structures need."""

@@ -3,13 +3,11 @@
 import math
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from ase_bmdal.common.settings import settings
 from ase_bmdal.uncertainty.error_model import Bounds
 
-Positive = Annotated[float, Field(gt=0.0)]
-NotNegative = Annotated[float, Field(ge=0.0)]
 Verdict = Literal["accept", "label", "reject"]
 
 
@@ -56,19 +54,19 @@ class UncertaintyLimits:
     """
 
     enabled: bool = True
-    force_tolerance: Positive | None = None
-    novel: Positive = 2.0
-    ceiling: Positive = 1.0
-    floor: Positive = 5.0
-    difference: NotNegative = 1.0
+    force_tolerance: PositiveFloat | None = None
+    novel: PositiveFloat = 2.0
+    ceiling: PositiveFloat = 1.0
+    floor: PositiveFloat = 5.0
+    difference: NonNegativeFloat = 1.0
     refuse: Annotated[float, Field(gt=1.0)] = 5.0
     probability: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
     recent: Annotated[int, Field(ge=2)] = 20
-    power: Positive = 1.5
-    adaptation: NotNegative = 0.2
-    cool_down: Annotated[int, Field(ge=0)] = 10
-    longest_cool_down: Annotated[int, Field(ge=0)] = 100
-    max_rewinds: Annotated[int, Field(ge=0)] = 5
+    power: PositiveFloat = 1.5
+    adaptation: NonNegativeFloat = 0.2
+    cool_down: NonNegativeInt = 10
+    longest_cool_down: NonNegativeInt = 100
+    max_rewinds: NonNegativeInt = 5
 
     def cool_down_after(self, n_rounds: int) -> int:
         """Force calls before a frame may start a round, after so many rounds."""

@@ -183,6 +183,7 @@ class TestConvergence:
             walk(copper(8), settled, 1)
         assert watch.calls == calls
 
+    @pytest.mark.usefixtures("not_compiled")
     def test_a_new_element_starts_it_again(self, settled, run):
         gold = copper()
         gold.numbers[0] = 79

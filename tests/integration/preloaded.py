@@ -1,4 +1,4 @@
-"""Scripts in processes of their own, which need not import TensorFlow: they are forked off one that has, and did nothing else.
+"""Scripts in processes that need not import TensorFlow: they are forked off one that has, and did nothing else.
 
 What Python does with a script at its end is done by Python: the script runs at the top level of the main module.
 """

@@ -1,16 +1,13 @@
 """Forks a process for each script it is asked for, and says how they end; see `preloaded`."""
 
+import importlib
 import json
 import os
 import resource
 import sys
 from pathlib import Path
 
-import ase.build
-import ase.calculators.emt
-import tensorflow as tf
-
-from ase_bmdal import OnTheFlyCalculator
+IMPORTED = ("ase.build", "ase.calculators.emt", "tensorflow", "ase_bmdal.calculator.on_the_fly")
 
 
 def script_of_a_fork():
@@ -40,5 +37,7 @@ def begin(script, printed, file_size):
 
 
 if __name__ == "__main__":
+    for name in IMPORTED:
+        importlib.import_module(name)
     __file__ = script_of_a_fork()
     exec(compile(Path(__file__).read_text(), __file__, "exec"))

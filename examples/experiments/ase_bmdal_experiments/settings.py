@@ -1,14 +1,13 @@
 """What a benchmark is told; whatever changes a number in its results."""
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import NonNegativeInt, PositiveInt
 
 from ase_bmdal import ModelSettings, TrainingSettings
 from ase_bmdal.common.settings import plain, settings
 
-Positive = Annotated[int, Field(ge=1)]
 Recipe = Literal["default", "paper"]
 
 PAPER_ARCHITECTURE = ModelSettings(
@@ -58,15 +57,15 @@ class BenchmarkSettings:
     test_data: str | None = None
     labels: str | None = None
     forces: bool = True
-    initial: Positive
-    final: Positive
-    batch: Positive
-    valid: Annotated[int, Field(ge=0)] = 200
-    pool: Positive | None = None
-    test: Positive | None = None
+    initial: PositiveInt
+    final: PositiveInt
+    batch: PositiveInt
+    valid: NonNegativeInt = 200
+    pool: PositiveInt | None = None
+    test: PositiveInt | None = None
     architecture: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
-    warm_epochs: Positive | None = None
+    warm_epochs: PositiveInt | None = None
     baseline: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
