@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 MANY_ATOMS = 1000  # from which on threads are worth starting
 FAR = 1000  # cutoffs between atoms, from which on the space between them is closed
+FARTHEST = 1e9  # Å from the origin: of lattice vectors beyond, vesin 0.6 loses count, and with it neighbours
 
 
 @dataclass(frozen=True)
@@ -145,21 +146,24 @@ def check_geometry(atoms: Atoms) -> None:
     Raises
     ------
     ValueError
-        Naming the first atom whose position is not finite, or the cell.
+        Naming the first atom whose position is not finite, or absurdly far, or the cell.
     """
     if len(atoms) == 0:
         raise ValueError("expected a structure with atoms, got one without")
-    finite = np.isfinite(atoms.positions)
-    if not finite.all():
-        bad = np.flatnonzero(~finite.all(axis=1))
-        raise ValueError(
-            f"expected finite positions, got {atoms.positions[bad[0]]} for atom {bad[0]} of {atoms.symbols}"
-        )
+    bad = lost(atoms)
+    if len(bad):
+        where = f"{atoms.positions[bad[0]]} for atom {bad[0]} of {atoms.symbols}"
+        raise ValueError(f"expected finite positions, within {FARTHEST:.0e} Å of the origin, got {where}")
     if atoms.pbc.any() and not (np.isfinite(atoms.cell.array).all() and _spans(atoms)):
         raise ValueError(
             f"expected a cell with three independent vectors along the periodic directions {atoms.pbc} "
             f"of {atoms.symbols}, got {atoms.cell.array.tolist()}"
         )
+
+
+def lost(atoms: Atoms) -> Integers:
+    """Atoms whose position is no number, or so far away that it means nothing."""
+    return np.flatnonzero(~(np.abs(atoms.positions) <= FARTHEST).all(axis=1))
 
 
 def drawn_together(

@@ -122,6 +122,19 @@ def test_what_is_far_away_is_no_neighbour_and_kills_no_process(pbc):
         expect_an_involution(table)
 
 
+def test_an_atom_many_cells_away_has_the_neighbours_of_its_image():
+    atoms = random_structure(3)
+    atoms.pbc = True
+    table, away = neighbours(atoms, CUTOFF), np.array([100_000_000, -7, 0])
+    atoms.positions[0] += away @ atoms.cell.array
+    moved = neighbours(atoms, CUTOFF)
+    shift = np.zeros((len(atoms), 3), int)
+    shift[0] = away
+    i, j, *image = pairs(table).T
+    expected = np.column_stack([i, j, np.transpose(image) - shift[j] + shift[i]])
+    assert sorted(map(tuple, pairs(moved))) == sorted(map(tuple, expected))
+
+
 def test_a_chain_without_gaps_stays_as_it_is():
     positions = np.array([[0.0, 0, 3.0 * k] for k in range(4000)])
     assert drawn_together(positions, np.zeros((0, 3)), CUTOFF) is not positions
@@ -163,7 +176,8 @@ def test_a_skin_is_used_up_by_one_atom_or_by_two_together():
     ("atoms", "message"),
     [
         (Atoms(), "with atoms"),
-        (Atoms("HO", [[0, 0, 0], [0, np.inf, 0]]), r"finite positions, got .* for atom 1"),
+        (Atoms("HO", [[0, 0, 0], [0, np.inf, 0]]), r"finite positions, .* got .* for atom 1"),
+        (Atoms("HO", [[0, 0, 0], [0, -2e9, 0]]), r"within 1e\+09 Å of the origin, got .* for atom 1"),
         (Atoms("H", pbc=True), "cell with three independent vectors"),
         (Atoms("H", cell=[[1, 0, 0], [2, 0, 0], [0, 0, 3]], pbc=True), "cell with three independent vectors"),
         (Atoms("H", cell=[np.nan, 1, 1], pbc=True), "cell with three independent vectors"),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ase_bmdal.labelling.outcome import ComputedLabel
 from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.structures.labels import Label
-from ase_bmdal.structures.neighbours import drawn_together
+from ase_bmdal.structures.neighbours import drawn_together, lost
 
 # Volume of a lattice in 1, 2, 3 dimensions is at least this times its shortest vector to that power.
 DENSEST_LATTICE = {1: 1.0, 2: np.sqrt(3) / 2, 3: np.sqrt(2) / 2}
@@ -32,8 +32,8 @@ def refusal_before(atoms: Atoms, settings: LabellingSettings) -> str | None:
     """
     if len(atoms) == 0:
         return "the structure has no atoms"
-    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
-        return "positions or cell are not finite"
+    if len(lost(atoms)) or not np.isfinite(atoms.cell.array).all():
+        return "positions or cell are not finite, or absurdly large"
     lattice = atoms.cell.array[atoms.pbc]  # [n_periodic, 3]
     return _collapsed_cell(lattice, atoms, settings) or _close_pair(lattice, atoms, settings)
 

@@ -45,6 +45,7 @@ def _hydroxyl(distance, **fields):
         (_hydroxyl(4.95, cell=[5, 5, 5], pbc=[False, False, True]), "0.050 Å apart"),
         (_hydroxyl(np.nan), "not finite"),
         (_hydroxyl(np.inf), "not finite"),
+        (_hydroxyl(2e9), "absurdly large"),
         (_hydroxyl(1.0, cell=[5, 5, np.nan], pbc=True), "not finite"),
         (_hydroxyl(1.0, pbc=True), "singular"),
         (_hydroxyl(1.0, cell=[[5, 0, 0], [10, 0, 0], [0, 0, 5]], pbc=True), "singular"),
