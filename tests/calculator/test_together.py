@@ -19,6 +19,7 @@ from ase_bmdal.run.events import SimulationEnded
 from ase_bmdal.run.history import History
 from ase_bmdal.run.store import LabelStore
 from ase_bmdal.walkers.guard import Guard
+from ase_bmdal.walkers.stop import Deadline
 from tests.calculator.test_simulations import Judge
 from tests.calculator.test_trust import LONG, LOOSE, moving
 from tests.learner.runs import Watched, copper, learning, walk
@@ -200,6 +201,28 @@ def test_one_that_waits_for_labels_does_not_stop_the_others(watch, run):
         assert calc.run(dyns, 25) == [True] * 3
         assert steps == [2]
         assert calc.learner.generation > 1
+
+
+@pytest.mark.usefixtures("not_compiled")
+def test_when_the_time_is_up_labels_in_flight_are_for_the_next_start(watch, run):
+    reference, shut = partial(Gated, str(watch.folder)), Path(watch.folder) / "shut"
+    how = {"uncertainty": LOOSE, "convergence": LONG, "max_labels": 10, "executor": "local"}
+    with learning(reference, run, background=True, **how) as calc:
+        walk(copper(), calc, 3)
+        shut.touch()
+        dyn = hot(calc, 0)
+        walker = dyn.atoms.calc._walker
+        dyn.attach(numbers_of(dyn, lambda: setattr(walker, "deadline", Deadline(1e-9)), at=30))
+        assert calc.run(dyn, 1000) is False
+        assert dyn.nsteps == 30
+    assert "is up" in History.read(run).simulations[-1].reason
+    assert len(LabelStore(run / "labels.db").rows("pending")) == 6
+    calls = watch.calls
+    shut.unlink()
+    with learning(reference, run, **how) as calc:
+        walk(copper(), calc, 1)
+    assert [row.status for row in LabelStore(run / "labels.db").rows()] == ["done"] * 10
+    assert watch.calls == calls + 6
 
 
 class TestRefused:

@@ -543,6 +543,7 @@ class TestRestart:
         assert watch.calls == calls
         assert [line["round"] for line in log(run)] == [0, 1]
 
+    @pytest.mark.usefixtures("not_compiled")
     @pytest.mark.parametrize("change", [{"selection": "MAXDIAG + QBC(F)"}, {"seed": 1}, {"cutoff": 3.0}])
     def test_other_settings_train_anew(self, watch, run, change):
         with learning(watch.reference, run) as calc:
