@@ -314,7 +314,8 @@ class LabelStore:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{self.path}: {error}") from error
+            what = error if self.path.parent.exists() else "its folder is gone"
+            raise StoreError(f"{self.path}: {what}") from error
 
 
 def _format_of(connection: sqlite3.Connection) -> int | None:

@@ -1,4 +1,5 @@
 import contextlib
+import shutil
 import sqlite3
 import warnings
 from dataclasses import replace
@@ -300,6 +301,14 @@ def test_newer_format_is_refused(store):
     database.metadata = {"ase_bmdal_labels": 99}
     with pytest.raises(StoreError, match="format 99"):
         LabelStore(store.path)
+
+
+def test_a_folder_that_was_removed(tmp_path):
+    (tmp_path / "run").mkdir()
+    store = LabelStore(tmp_path / "run" / "labels.db")
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(StoreError, match=r"labels\.db: its folder is gone"):
+        store.add(rattled(), round=0, source="pool")
 
 
 def test_a_folder_in_the_way(tmp_path):
