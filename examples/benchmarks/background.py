@@ -1,4 +1,4 @@
-"""Labels while a simulation runs: time to so many labels, and steps simulated by then, blocking and in the background.
+"""Labels while simulations run: time to so many labels, and steps simulated by then, blocking and in the background.
 
 The reference is EMT with a nap, so that the workers do not need the cores: a stand-in for a code on another machine.
 
@@ -6,6 +6,7 @@ The reference is EMT with a nap, so that the workers do not need the cores: a st
 """
 
 import argparse
+import itertools
 import json
 import tempfile
 import time
@@ -14,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.calculator import all_changes
@@ -40,9 +42,9 @@ class Napping(EMT):  # type: ignore[misc]
 
 
 def measure(
-    folder: Path, pool: ThreadPoolExecutor, how: argparse.Namespace, **settings: Any
+    folder: Path, pool: ThreadPoolExecutor, how: argparse.Namespace, n_walkers: int, **settings: Any
 ) -> dict[str, float]:
-    """Run a simulation until there are enough labels."""
+    """Run simulations in turns until there are enough labels."""
     trainings: list[Round] = []
     calc = OnTheFlyCalculator(
         partial(Napping, how.nap),
@@ -54,27 +56,16 @@ def measure(
         on_event=lambda event: trainings.append(event) if isinstance(event, Round) else None,
         **settings,
     )
-    atoms = bulk("Cu", cubic=True) * (2, 2, 2)
-    atoms.symbols[::4] = "Ag"
-    MaxwellBoltzmannDistribution(atoms, temperature_K=how.temperature, rng=_rng())
-    atoms.calc = calc
-    dyn = Langevin(
-        atoms,
-        2 * units.fs,
-        temperature_K=how.temperature,
-        friction=0.01 / units.fs,
-        fixcm=False,
-        rng=_rng(),
-    )
+    dyns = [simulation(calc, how.temperature, number) for number in range(n_walkers)]
     start = time.perf_counter()
     with calc:
         while calc.learner.is_learning:
-            calc.run(dyn, 10)
+            calc.run(dyns, 10)
         seconds = time.perf_counter() - start
         calc.settle()
     return {
         "seconds": seconds,
-        "steps": dyn.nsteps,
+        "steps": sum(dyn.nsteps for dyn in dyns),
         "labels": how.labels,
         "trainings": len(trainings),
         "training_seconds": sum(each.train_seconds for each in trainings),
@@ -82,10 +73,14 @@ def measure(
     }
 
 
-def _rng() -> Any:
-    import numpy as np
-
-    return np.random.default_rng(0)
+def simulation(calc: OnTheFlyCalculator, kelvin: float, number: int) -> Langevin:
+    """Copper with silver, with a calculator and random numbers of its own."""
+    atoms, rng = bulk("Cu", cubic=True) * (2, 2, 2), np.random.default_rng(number)
+    atoms.symbols[::4] = "Ag"
+    MaxwellBoltzmannDistribution(atoms, temperature_K=kelvin, rng=rng)
+    atoms.calc = calc.walker(f"walker {number}")
+    friction = 0.01 / units.fs
+    return Langevin(atoms, 2 * units.fs, temperature_K=kelvin, friction=friction, fixcm=False, rng=rng)
 
 
 def main() -> None:
@@ -96,16 +91,17 @@ def main() -> None:
     options.add_argument("--workers", type=int, default=4)
     options.add_argument("--epochs", type=int, default=100, help="of a training from scratch")
     options.add_argument("--temperature", type=float, default=600.0, help="K")
+    options.add_argument("--walkers", type=int, nargs="+", default=[1, 4], help="simulations at once")
     options.add_argument("--lead", type=int, default=1000, help="see BackgroundSettings")
     how = options.parse_args()
     ways: dict[str, dict[str, Any]] = {
         "blocking": {},
         "background": {"background": True, "lead": how.lead},
     }
-    for name, settings in ways.items():
+    for n_walkers, (name, settings) in itertools.product(how.walkers, ways.items()):
         with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(how.workers) as pool:
-            found = measure(Path(folder) / "run", pool, how, **settings)
-        print(json.dumps({"loop": name, **found}), flush=True)
+            found = measure(Path(folder) / "run", pool, how, n_walkers, **settings)
+        print(json.dumps({"loop": name, "walkers": n_walkers, **found}), flush=True)
 
 
 if __name__ == "__main__":
