@@ -57,6 +57,7 @@ SHOWN = (
     "loop",
     "workers",
     "hours",
+    "hours_to_99_percent",
     "ideal_hours",
     "used",
     "trainings",
@@ -82,6 +83,7 @@ class Cluster(Executor):
     n_workers: int
     rng: np.random.Generator
     busy: float = 0.0  # seconds of workers
+    ends: list[float] = field(default_factory=list)  # of labels, failures among them
     running: list[tuple[float, int, Any, Future[Any], float]] = field(default_factory=list)
     waiting: deque[tuple[Any, Future[Any]]] = field(default_factory=deque)
     number: Any = field(default_factory=itertools.count)
@@ -100,6 +102,7 @@ class Cluster(Executor):
             return False
         end, _, task, future, seconds = heapq.heappop(self.running)
         self.clock.now = max(self.clock.now, end)
+        self.ends.append(self.clock.now)
         self._begin()
         future.set_result(self._outcome(task.atoms, seconds))
         return True
@@ -290,6 +293,7 @@ def campaign(
         "workers": n_workers,
         "labels": n_labels,
         "hours": clock.now / 3600,
+        "hours_to_99_percent": cluster.ends[len(cluster.ends) * 99 // 100] / 3600,
         "ideal_hours": cluster.busy / n_workers / 3600,
         "used": cluster.busy / n_workers / clock.now,
         "trainings": trainings.number,
