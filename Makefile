@@ -10,7 +10,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-# Two test processes on two cores: one thread each for TensorFlow and everything else.
+# Two test processes on two cores: one thread each for TensorFlow and everything else. A file stays in one of them,
+# which compiles and prepares what its tests share once.
 ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 # Keras, which nobody here uses, takes a fifth of the start of TensorFlow.
@@ -25,7 +26,7 @@ demo: .venv/.demo
 	@$(BIN)/ase-bmdal demo
 
 test: .venv/.test
-	@TF_CPP_MIN_LOG_LEVEL=3 $(ONE_THREAD) $(COMPILED_ONCE) $(NO_KERAS) $(BIN)/python -m pytest -n 2 -q
+	@TF_CPP_MIN_LOG_LEVEL=3 $(ONE_THREAD) $(COMPILED_ONCE) $(NO_KERAS) $(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 lint: .venv/.test
 	@$(BIN)/ruff check .

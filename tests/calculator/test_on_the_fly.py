@@ -151,8 +151,8 @@ def test_numerical_forces_agree(calc):
     ("wrong", "message"),
     [
         ({"batch_size": 7}, "batch_size: expected at most the pool_size of 6"),
-        ({"batch_size": 0}, r"batch_size\s+Input should be greater than or equal to 1"),
-        ({"pool_size": 0}, r"pool_size\s+Input should be greater than or equal to 1"),
+        ({"batch_size": 0}, r"batch_size\s+Input should be greater than 0"),
+        ({"pool_size": 0}, r"pool_size\s+Input should be greater than 0"),
         ({"pool_interval": 0}, "pool_interval"),
         ({"selection": "LCMD"}, "expected one of"),
         ({"max_labels": 0}, "max_labels"),

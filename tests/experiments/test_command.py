@@ -32,7 +32,7 @@ def run(*arguments):
     [
         (["--selection", "MAXDIAG + LL"], "combination: expected one of"),
         (["--selection", "all", "--final", "50"], "50 in the end"),
-        (["--selection", "all", "--initial", "0"], "initial: Input should be greater than or equal to 1"),
+        (["--selection", "all", "--initial", "0"], "initial: Input should be greater than 0"),
         (["--selection", "all", "--labels", "md17"], "labels can be chosen in NumPy archives only"),
         (["--selection", "MAXDIAG + AE(F)", "--energy-only"], "AE(F) compares with forces"),
         ([], "expected selection or an --experiment, got none"),
