@@ -203,7 +203,6 @@ def test_one_that_waits_for_labels_does_not_stop_the_others(watch, run):
         assert calc.learner.generation > 1
 
 
-@pytest.mark.usefixtures("not_compiled")
 def test_when_the_time_is_up_labels_in_flight_are_for_the_next_start(watch, run):
     reference, shut = partial(Gated, str(watch.folder)), Path(watch.folder) / "shut"
     how = {"uncertainty": LOOSE, "convergence": LONG, "max_labels": 10, "executor": "local"}

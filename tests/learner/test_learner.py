@@ -289,6 +289,7 @@ class TestGivenModel:
         assert watch.calls == 0
         assert calc.learner.reason_to_finish == "the budget of 0 rounds is spent"
 
+    @pytest.mark.usefixtures("not_compiled")
     def test_learns_an_unknown_element(self, watch, run, model):
         atoms = copper()
         atoms.numbers[0] = 79
