@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 MANY_ATOMS = 1000  # from which on threads are worth starting
 FAR = 1000  # cutoffs between atoms, from which on the space between them is closed
-FARTHEST = 1e9  # Å from the origin: of lattice vectors beyond, vesin 0.6 loses count, and with it neighbours
+FARTHEST = 1e9  # Å from the origin; 2³¹ lattice vectors away vesin 0.6 loses neighbours in silence
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,8 @@ def model(seed=0, **settings):
     return random_model([1, 8, 29], seed, **{**SMALL, **settings})
 
 
-@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("atoms", [rattled(molecule("H2O")), copper()], ids=["molecule", "crystal"])
-def test_forces_and_stress_are_derivatives(atoms):
+def test_forces_and_stress_are_derivatives(atoms, compiled):
     atoms.calc = GMNNCalculator(model())
     np.testing.assert_allclose(atoms.get_forces(), calculate_numerical_forces(atoms, eps=1e-5), atol=1e-6)
     assert atoms.get_potential_energy() == atoms.get_potential_energy(force_consistent=True)

@@ -14,14 +14,15 @@ from functools import cache
 from pathlib import Path
 
 SERVER = Path(__file__).with_name("preloaded_process.py")
-PREPARED = {"TF_CPP_MIN_LOG_LEVEL": "3", "OPENBLAS_NUM_THREADS": "1"}  # a process with threads is not forked
+ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[2]), "TF_CPP_MIN_LOG_LEVEL": "3"}
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # a process with more is not forked
 
 
 @cache
 def _server():
     return subprocess.Popen(
         [sys.executable, SERVER],
-        env=os.environ | PREPARED,
+        env=os.environ | ENVIRONMENT | ONE_THREAD,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

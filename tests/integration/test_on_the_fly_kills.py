@@ -16,12 +16,11 @@ import pytest
 from ase_bmdal.common.files import TEMPORARY
 from ase_bmdal.run.history import History
 from ase_bmdal.run.store import LabelStore
-from tests.integration.preloaded import Script
+from tests.integration.preloaded import ENVIRONMENT, Script
 from tests.labelling.treacherous import alive, pids_in, wait_until
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parents[2]
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 LABELS = 8
 
@@ -106,7 +105,7 @@ def start(folder, *launcher, file_size=None):
         process = subprocess.Popen(
             [*launcher, "script.py"],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env=os.environ | ENVIRONMENT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
