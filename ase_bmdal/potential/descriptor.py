@@ -8,6 +8,7 @@ from collections import Counter
 from functools import cache
 from itertools import combinations_with_replacement
 from math import factorial, prod
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -74,58 +75,60 @@ def invariants(moments: tf.Tensor) -> tf.Tensor:
     ----------
     Zaverkin and Kästner, J. Chem. Theory Comput. 2020, 16, 5410.
     """
-    n = moments.shape[1]
-    first, second, triple = _channels(n)
-    weight2, weight3 = (tf.constant(MULTIPLICITY[rank][:, None], moments.dtype) for rank in (2, 3))
-    psi = tf.transpose(moments, (1, 2, 0))  # [N_r, 20, A]
-    psi0, psi1, psi2, psi3 = psi[:, 0], psi[:, 1:4], psi[:, 4:10], psi[:, 10:20]
-    full2 = tf.gather(psi2, _FULL2, axis=1)  # [N_r, (i j), A]
-    square2 = tf.reshape(full2, (n, 3, 3, -1))
-    split3 = tf.reshape(tf.gather(psi3, _SPLIT3, axis=1), (n, 3, 6, -1))  # [N_r, k, (i j), A], 6 of (i j)
-
-    def pairs(left: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Channels r and s of every pair r <= s."""
-        return tf.gather(left, first), tf.gather(right, second)
-
-    def square(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-        r, s = pairs(left, right)
-        return tf.reduce_sum(r * s, axis=1)
+    first, second, triple = _channels(moments.shape[1])
+    psi = tf.gather(tf.transpose(moments, (1, 2, 0)), _COMPONENTS, axis=1)
+    one, r, s = (_by_rank(of) for of in (psi, tf.gather(psi, first), tf.gather(psi, second)))
+    weight = tf.constant(MULTIPLICITY[2][:, None], moments.dtype)
 
     def contract(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
         """[L, c, A] and [N_r, c, A] to [L · N_r, A]."""
-        return tf.reshape(tf.reduce_sum(left[:, None] * right, axis=2), (left.shape[0] * n, -1))
+        return tf.reshape(tf.reduce_sum(left[:, None] * right, axis=2), (-1, left.shape[2]))
 
-    r, s = pairs(square2, square2)
-    product22 = tf.reduce_sum(r[:, :, :, None] * s[:, None], axis=2)  # [pairs, i, k, A]
-    r, s = pairs(split3 * weight2, split3)
-    product33 = tf.reduce_sum(r[:, :, None] * s[:, None], axis=3)  # [pairs, k, l, A]
-    product32 = tf.reduce_sum((split3 * weight2)[:, None] * psi2[:, None], axis=3)  # [r, s, k, A]
+    product11 = r.vector[:, :, None] * s.vector[:, None]  # [pairs, i, k, A]
+    product22 = tf.reduce_sum(r.matrix[:, :, :, None] * s.matrix[:, None], axis=2)  # [pairs, i, k, A]
+    product33 = tf.reduce_sum((weight * r.split)[:, :, None] * s.split[:, None], axis=3)  # [pairs, k, l, A]
+    product32 = tf.reduce_sum((weight * one.split)[:, None] * one.symmetric[:, None], axis=3)  # [r, s, k, A]
+    products = tf.reshape(tf.concat([product11, product22, product33], axis=0), (-1, 9, psi.shape[2]))
+    matrix = tf.reshape(one.matrix, (-1, 9, psi.shape[2]))
+    contracted11, contracted22, contracted33 = tf.split(contract(products, matrix), 3)
     rows = [
-        psi0,
-        square(psi1, psi1),
-        square(psi2 * weight2, psi2),
-        square(psi3 * weight3, psi3),
-        tf.gather(contract(tf.reshape(product22, (len(first), 9, -1)), full2), triple),
-        contract(_symmetric_outer(*pairs(psi1, psi1)) * weight2, psi2),
-        contract(tf.reshape(product33, (len(first), 9, -1)), full2),
-        contract(tf.reshape(product32, (n * n, 3, -1)), psi1),
+        one.scalar,
+        tf.reduce_sum(products[:, ::4], axis=1),  # traces
+        tf.gather(contracted22, triple),
+        contracted11,
+        contracted33,
+        contract(tf.reshape(product32, (-1, 3, psi.shape[2])), one.vector),
     ]
     return tf.transpose(tf.concat(rows, axis=0))
 
 
+class _ByRank(NamedTuple):
+    """Moments of C channels: `Psi_0` [C, A], `Psi_1` [C, i, A], `Psi_2` of 6 [C, (i j), A] and of all components
+    [C, i, j, A], `Psi_3` [C, k, (i j), A] with 6 of (i j).
+    """
+
+    scalar: tf.Tensor
+    vector: tf.Tensor
+    symmetric: tf.Tensor
+    matrix: tf.Tensor
+    split: tf.Tensor
+
+
+def _by_rank(psi: tf.Tensor) -> _ByRank:
+    """From the components in the order of `_COMPONENTS`, [C, 37, A]."""
+    scalar, vector, symmetric, matrix, split = tf.split(psi, [1, 3, 6, 9, 18], axis=1)
+    n = psi.shape[0]
+    return _ByRank(
+        scalar[:, 0], vector, symmetric, tf.reshape(matrix, (n, 3, 3, -1)), tf.reshape(split, (n, 3, 6, -1))
+    )
+
+
 def _monomials(unit: tf.Tensor) -> tf.Tensor:
     """Components of `u^(⊗L)`, L = 0 to 3: [A, K, 3] to [A, K, 20]."""
-    axes = [unit[..., axis] for axis in range(3)]
-    one = tf.ones_like(axes[0])
-    components = [c for rank in range(4) for c in SYMMETRIC[rank]]
-    return tf.stack([prod((axes[axis] for axis in c), start=one) for c in components], axis=-1)
-
-
-def _symmetric_outer(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Symmetric part of `a⊗b`, its 6 components: [pairs, 3, A] twice to [pairs, 6, A]."""
-    i, j = np.array(SYMMETRIC[2]).T
-    a_i, a_j, b_i, b_j = (tf.gather(*which, axis=1) for which in ((a, i), (a, j), (b, i), (b, j)))
-    return 0.5 * (a_i * b_j + a_j * b_i)
+    axes = tf.unstack(unit, axis=-1)
+    second = {(i, j): axes[i] * axes[j] for i, j in SYMMETRIC[2]}
+    third = [second[i, j] * axes[k] for i, j, k in SYMMETRIC[3]]
+    return tf.stack([tf.ones_like(axes[0]), *axes, *second.values(), *third], axis=-1)
 
 
 @cache
@@ -138,8 +141,17 @@ def _channels(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _place(*component: int) -> int:
-    return SYMMETRIC[len(component)].index(tuple(sorted(component)))
+    """Where a component of a moment stands among the 20."""
+    rank = len(component)
+    return sum(len(SYMMETRIC[lower]) for lower in range(rank)) + SYMMETRIC[rank].index(
+        tuple(sorted(component))
+    )
 
 
-_FULL2 = np.array([_place(i, j) for i in range(3) for j in range(3)])
-_SPLIT3 = np.array([_place(i, j, k) for k in range(3) for i, j in SYMMETRIC[2]])
+_COMPONENTS = np.array(
+    [
+        *(_place(*component) for rank in range(3) for component in SYMMETRIC[rank]),
+        *(_place(i, j) for i in range(3) for j in range(3)),
+        *(_place(i, j, k) for k in range(3) for i, j in SYMMETRIC[2]),
+    ]
+)

@@ -67,6 +67,16 @@ class Layout:
     size: Size
     padding: float
 
+    def is_like(self, other: "Layout") -> bool:
+        """Whether tensors made of one are those of the other."""
+        sizes = (self.size, self.padding) == (other.size, other.padding)
+        return sizes and all(map(np.array_equal, self._arrays, other._arrays))
+
+    @property
+    def _arrays(self) -> tuple[NDArray[np.generic], ...]:
+        table = self.table
+        return self.species, self.radii, table.neighbour, table.slot, table.image, table.is_pair
+
     def fixed(self, size: Size) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
         """Species [A], reverse [A, K] and radii [A], padded."""
         n_atoms, width = self.table.neighbour.shape
@@ -112,6 +122,7 @@ class Evaluator:
         self._padding = Padding(varied=varied)
         self._neighbours: SkinnedNeighbours | None = None
         self._made_for: tuple[float, tuple[int, ...]] | None = None
+        self._layout: Layout | None = None
         self._cell = np.zeros((3, 3))
         self._alone = Stack()
 
@@ -161,13 +172,16 @@ class Evaluator:
     ) -> Asked:
         """What `Together.predict` is asked for the structure as it is now; see `predict`."""
         made_for = (model.settings.cutoff, model.elements)
-        if not (self._neighbours and self._made_for == made_for and self._neighbours.hold_for(atoms)):
+        holds = self._neighbours and self._made_for == made_for and self._neighbours.hold_for(atoms)
+        if self._layout is None or not holds:
             species = species_of(atoms.numbers, model.elements)
             self._neighbours = SkinnedNeighbours.of(atoms, model.settings.cutoff, self._skin)
             self._made_for, table = made_for, self._neighbours.table
             size = self._padding.choose(table.neighbour.shape)
             radii = covalent_radii[atoms.numbers]
-            self._layout = Layout(species, radii, table, size, 2 * model.settings.cutoff)
+            layout = Layout(species, radii, table, size, 2 * model.settings.cutoff)
+            if self._layout is None or not self._layout.is_like(layout):
+                self._layout = layout
         if (atoms.cell.array != self._cell).any():
             self._cell = atoms.cell.array.copy()
         self._padding.used()

@@ -34,7 +34,8 @@ class SkinnedNeighbours:
         old = self.atoms
         if len(atoms) != len(old) or (atoms.numbers != old.numbers).any() or (atoms.pbc != old.pbc).any():
             return False
-        moved = np.sort(np.linalg.norm(atoms.positions - old.positions, axis=1))[-2:].sum()
+        moves = atoms.positions - old.positions
+        moved = np.sqrt(np.sort(np.einsum("ij,ij->i", moves, moves))[-2:]).sum()
         stretched = 0.0
         change = atoms.cell.array - old.cell.array
         if change.any():
