@@ -1,12 +1,14 @@
 """Several simulations at once, in turns: each runs until it asks for forces, and all that have asked get them together.
 
-Each simulation is a greenlet, so that scripts and ASE's dynamics stay as they are, the order is always the same, and
-no threads are needed.
+Each simulation is a greenlet, so that scripts and ASE's dynamics stay as they are, and the order is always the same.
+Many are two crews: while forces of one are computed, in a thread, the others take their turns.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from greenlet import getcurrent, greenlet
@@ -17,6 +19,7 @@ from ase_bmdal.potential.evaluator import Asked, Evaluator, Prediction, Together
 from ase_bmdal.walkers.walker import Walker
 
 WAITS = object()
+MANY = 8  # simulations, from which on they are two crews: of fewer, forces take longer apart
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,28 @@ class Raised:
     """What a simulation ended with instead of a result."""
 
     error: BaseException
+
+
+@dataclass
+class Crew:
+    """Simulations that get their forces together.
+
+    Attributes
+    ----------
+    members
+        Those that have not ended may ask.
+    together
+        Evaluates for them.
+    asked
+        Those that wait for forces.
+    forces
+        Gives what they get, in their order.
+    """
+
+    members: Sequence[greenlet]
+    together: Together = field(default_factory=Together)
+    asked: Sequence[greenlet] = ()
+    forces: Callable[[], Sequence[Prediction | Exception]] = tuple
 
 
 class Conductor:
@@ -36,8 +61,8 @@ class Conductor:
     """
 
     def __init__(self, loop: Loop) -> None:
-        self._loop, self._together = loop, Together()
-        self._hub = getcurrent()
+        self._loop, self._hub = loop, getcurrent()
+        self._thread = ThreadPoolExecutor(1, "forces")
         self._outcomes: dict[greenlet, Any] = {}
         self._next: dict[greenlet, Any] = {}  # what each that has not ended is handed at its next turn
 
@@ -51,6 +76,7 @@ class Conductor:
             yield
         finally:
             self._loop.pause = self._loop.wait_for_arrivals
+            self._thread.shutdown()
             for walker in walkers:
                 walker.predicting = Evaluator.predict
 
@@ -87,9 +113,13 @@ class Conductor:
         """
         members = [greenlet(_outcome_of(each)) for each in simulations]
         self._next = dict.fromkeys(members)
+        crews = [Crew(members)] if len(members) < MANY else [Crew(members[::2]), Crew(members[1::2])]
         try:
             while self._next:
-                self._turn()
+                for crew in crews:
+                    self._turn(crew, in_thread=len(crews) > 1)
+                if self._next and not any(crew.asked for crew in crews):
+                    self._loop.wait_for_arrivals()
         except BaseException as error:
             self._end_all(error)
             raise
@@ -101,19 +131,21 @@ class Conductor:
             raise first
         return outcomes
 
-    def _turn(self) -> None:
-        """Each simulation comes to its next force call, and gets its forces."""
+    def _turn(self, crew: Crew, *, in_thread: bool) -> None:
+        """Each simulation gets its forces, and comes to its next force call."""
+        if crew.asked:
+            self._next |= zip(crew.asked, crew.forces(), strict=True)
         asked: dict[greenlet, Asked] = {}
-        for member, handed in list(self._next.items()):
-            answer = member.switch(handed) if member else member.switch()
+        for member in [each for each in crew.members if each in self._next]:
+            answer = member.switch(self._next[member]) if member else member.switch()
             if member.dead:
                 self._note_end(member, answer)
             elif answer is not WAITS:
                 asked[member] = answer
+        crew.asked = list(asked)
         if asked:
-            self._next |= zip(asked, self._predictions(list(asked.values())), strict=True)
-        elif self._next:
-            self._loop.wait_for_arrivals()
+            compute = partial(_predictions, crew.together, list(asked.values()))
+            crew.forces = self._thread.submit(compute).result if in_thread else compute
 
     def _note_end(self, member: greenlet, outcome: Any) -> None:
         del self._next[member]
@@ -121,18 +153,19 @@ class Conductor:
         if isinstance(outcome, Raised) and not isinstance(outcome.error, UntrustedError):
             raise outcome.error
 
-    def _predictions(self, asked: Sequence[Asked]) -> Sequence[Prediction | Exception]:
-        try:
-            return self._together.predict(asked)
-        except Exception as error:
-            return [error] * len(asked)
-
     def _end_all(self, error: BaseException) -> None:
         reason = error if isinstance(error, KeyboardInterrupt) else _stop(error)
         members, self._next = list(self._next), {}  # first: none must wait for another turn
         for member in members:
             if member:  # has begun
                 member.throw(reason)
+
+
+def _predictions(together: Together, asked: Sequence[Asked]) -> Sequence[Prediction | Exception]:
+    try:
+        return together.predict(asked)
+    except Exception as error:
+        return [error] * len(asked)
 
 
 def _outcome_of(simulation: Callable[[], Any]) -> Callable[[], Any]:

@@ -20,6 +20,7 @@ from ase_bmdal.run.history import History
 from ase_bmdal.run.store import LabelStore
 from ase_bmdal.walkers.guard import Guard
 from ase_bmdal.walkers.stop import Deadline
+from ase_bmdal.walkers.together import MANY
 from tests.calculator.test_simulations import Judge
 from tests.calculator.test_trust import LONG, LOOSE, moving
 from tests.learner.runs import Watched, copper, learning, walk
@@ -71,23 +72,24 @@ def numbers_of(failing, event, at):
     return look
 
 
-def test_each_goes_where_it_goes_alone(settled):
-    """Also where they are of different sizes."""
-    sizes = (1, 2, 1)
+@pytest.mark.parametrize("sizes", [(1, 2, 1), (1,) * MANY])
+def test_each_goes_where_it_goes_alone(settled, sizes):
+    """Also where they are of different sizes, and where they are two crews."""
     alone = [hot(settled, number, repeat) for number, repeat in enumerate(sizes)]
     assert all(settled.run(dyn, 25) for dyn in alone)
     together = [hot(settled, number, repeat) for number, repeat in enumerate(sizes)]
-    assert settled.run(together, 25) == [True] * 3
-    assert [dyn.nsteps for dyn in together] == [25] * 3
+    assert settled.run(together, 25) == [True] * len(sizes)
+    assert [dyn.nsteps for dyn in together] == [25] * len(sizes)
     for one, other in zip(ends_of(alone), ends_of(together), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_the_same_twice_is_the_same_bit_by_bit(watch, tmp_path):
+@pytest.mark.parametrize("n", [3, MANY])
+def test_the_same_twice_is_the_same_bit_by_bit(watch, tmp_path, n):
     found = []
     for name in ("one", "another"):
         with learning(watch.reference, tmp_path / name, uncertainty=LOOSE, max_rounds=2) as calc:
-            dyns = [hot(calc, number) for number in range(3)]
+            dyns = [hot(calc, number) for number in range(n)]
             calc.run(dyns, 12)
             found.append((ends_of(dyns), calc.learner.generation))
     np.testing.assert_array_equal(found[0][0], found[1][0])
@@ -112,14 +114,15 @@ def test_only_the_one_that_is_rejected_goes_back(calc):
     assert [dyn.nsteps for dyn in dyns] == [15] * 3
 
 
-def test_the_others_go_on_when_one_cannot(calc):
-    dyns = [hot(calc, number) for number in range(3)]
+@pytest.mark.parametrize("n", [3, MANY])
+def test_the_others_go_on_when_one_cannot(calc, n):
+    dyns = [hot(calc, number) for number in range(n)]
     judge = Judge(dyns[1].atoms.calc)
     judge.verdicts = ["accept"] * 5 + ["reject"] * 100
     with pytest.raises(UntrustedError, match="expected the simulation to get past") as caught:
         calc.run(dyns, 20)
     assert caught.value.__notes__ == ["of the simulations, counted from 0, 1 ended so"]
-    assert [dyn.nsteps for dyn in dyns][::2] == [20, 20]
+    assert all(dyn.nsteps == 20 for dyn in dyns if dyn is not dyns[1])
 
 
 @pytest.mark.parametrize("error", [ValueError("a slip of the script"), KeyboardInterrupt()])
