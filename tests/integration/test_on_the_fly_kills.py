@@ -100,7 +100,7 @@ def nothing_left_running():
     STARTED.clear()
 
 
-def start(folder, *launcher, file_size=None):
+def start(folder, *launcher):
     if launcher:
         process = subprocess.Popen(
             [*launcher, "script.py"],
@@ -112,7 +112,7 @@ def start(folder, *launcher, file_size=None):
             start_new_session=True,
         )
     else:
-        process = Script(folder / "script.py", file_size)
+        process = Script(folder / "script.py")
     STARTED.append(process)
     return process
 
@@ -336,7 +336,8 @@ def test_sigterm_ends_labelling_and_training_at_once(tmp_path, moment, epochs):
 
 def test_a_full_disk(tmp_path):
     write(tmp_path)
-    process = start(tmp_path, file_size=60_000)
+    process = Script(tmp_path / "script.py", file_size=60_000)
+    STARTED.append(process)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert errors.rstrip().splitlines()[-1].startswith("ase_bmdal.common.errors.StoreError: ")
