@@ -145,7 +145,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         if background is not None:
             changes["concurrent"] = background
         settings = _settings(settings, given, changes)
-        _refuse_replay_of(replay, settings)
+        _refuse_replay_of(replay, directory, settings)
         refuse_free_atoms(settings.atomic_energies, method)
         refuse_other_committee(settings, given.potential if given else None)
         keys = LabelKeys(energy_key, forces_key, stress_key)
@@ -386,9 +386,13 @@ def _labels_of(identity: Mapping[str, str], baseline: Baseline | None) -> str:
     return f"{identity['reference']}, baseline {of_baseline}"
 
 
-def _refuse_replay_of(replay: str | Path | None, settings: LearnerSettings) -> None:
-    if replay is not None and not settings.background.concurrent:
+def _refuse_replay_of(replay: str | Path | None, directory: str | Path, settings: LearnerSettings) -> None:
+    if replay is None:
+        return
+    if not settings.background.concurrent:
         raise ValueError(f"replay: expected background=True as well, got replay={str(replay)!r} alone")
+    if Path(replay).resolve() == Path(directory).resolve():
+        raise ValueError(f"replay: expected the folder of another run, got {str(replay)!r} for both")
 
 
 def _given(

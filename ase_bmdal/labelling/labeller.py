@@ -75,6 +75,11 @@ class Labeller:
         self._closed, self._stop_reason = False, ""
         self._backend = resolve(executor, n_workers, self.settings)
 
+    @property
+    def n_workers(self) -> int:
+        """Labels that are computed at a time; 0 where nobody knows."""
+        return self._backend.n_workers
+
     def label(self, structures: Sequence[Atoms]) -> Generator[tuple[int, Outcome], None, None]:
         """Label structures; as `collect`, one at a time.
 

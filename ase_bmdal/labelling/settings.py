@@ -26,7 +26,8 @@ class LabellingSettings:
         Whether structures periodic in all three directions need a stress. Otherwise none is computed.
     cores
         Cores for one label: with ``"local"`` so many workers as fit, each with cores of its own, which no other label
-        uses; None for one worker per core, none of which has cores of its own.
+        uses; None for one worker per core, none of which has cores of its own. With ``"slurm"`` those of a job.
+        Elsewhere whoever starts the workers gives them their cores, and this is the ``{cores}`` of a launcher only.
     threads
         Of OpenMP and of linear algebra in a calculation; None for what the environment says, else one.
     launcher
@@ -34,7 +35,8 @@ class LabellingSettings:
         between labels. A reference with a parameter ``comm`` gets the communicator of its ranks. None for no ranks.
     quorum
         Part of a round that suffices to go on: failures are then replaced at once, and what comes later joins the next.
-        None is all of it in the blocking loop, nine tenths in the background.
+        None is all of it in the blocking loop; in the background nine tenths, but for the first labels of a run and
+        those of a new element, which are needed all.
     jobs
         Jobs that ``"slurm"`` has in the queue at a time, each of which computes one label after the other.
     job

@@ -80,7 +80,8 @@ class Background(Loop):
         super().__init__(learner, labeller, report, initial, baseline=baseline)
         settings = learner.settings
         self.lead = settings.background.lead
-        self._most = settings.background.most_in_flight or 2 * settings.batch_size
+        busy = settings.batch_size + max(labeller.n_workers, settings.batch_size)
+        self._most = settings.background.most_in_flight or busy
         self._enough = settings.labelling.quorum or ENOUGH
         self._trainings = trainings or TrainingProcess(settings, report)
         finalize(self, self._trainings.close).atexit = False
@@ -100,12 +101,12 @@ class Background(Loop):
                     self._take_in()
         super().prepare(atoms, walker)
 
-    def round(self, request: Request, generation: int) -> bool:
+    def round(self, request: Request, generation: int, look: Callable[[], object] = bool) -> bool:
         """Ask for a batch, and wait until it is learned; see `Loop.round`."""
         promise = self.request(request, generation)
         if promise is None:
             return False
-        self.wait(promise)
+        self.wait(promise, look)
         return True
 
     def request(self, request: Request, generation: int) -> Promise | None:
@@ -116,19 +117,21 @@ class Background(Loop):
             with self._timing("select"):
                 tasks = self.learner.ask(request)
                 self._submit(tasks)
-            # One frame is asked for by who cannot go on without it, several by who goes back.
-            needed = [task.id for task in tasks[:1]] if len(request.required) == 1 else []
+            if not tasks:  # what is in flight is all that the budget allows
+                needed = [entry.id for entry in self.learner.dataset.pending]
+            else:  # one frame is asked for by who cannot go on without it, several by who goes back
+                needed = [task.id for task in tasks[:1]] if len(request.required) == 1 else []
             promise = Promise(self._number, needed)
             self._promises.append(promise)
             return promise
 
-    def wait(self, ticket: Ticket) -> None:
+    def wait(self, ticket: Ticket, look: Callable[[], object] = bool) -> None:
         """Wait until a batch is learned; see `Loop.wait`."""
         mine = [promise for promise in self._promises if promise is ticket]
         for promise in mine:
             promise.n_waiting += 1
         try:
-            self._take_in_until(lambda: ticket.is_learned)
+            self._take_in_until(lambda: ticket.is_learned, look)
         finally:
             for promise in mine:
                 promise.n_waiting -= 1
@@ -166,8 +169,9 @@ class Background(Loop):
         if self.learner.potential is None:
             super()._advance()
 
-    def _take_in_until(self, is_over: Callable[[], bool]) -> None:
+    def _take_in_until(self, is_over: Callable[[], bool], look: Callable[[], object] = bool) -> None:
         while not is_over():
+            look()
             self._bell.clear()
             with self.lock:
                 self._take_in()
@@ -233,12 +237,12 @@ class Background(Loop):
         learner, settings = self.learner, self.learner.settings
         if self._kept is not None:
             return False
+        if learner.n_new and any(promise.n_waiting for promise in self._kept_by_now()):
+            return True
         if not learner.is_learning:  # the last
             return not self._flight and learner.phase is Phase.TRAINING
         if learner.n_new == 0:
             return False
-        if any(promise.n_waiting for promise in self._kept_by_now()):
-            return True
         least = settings.background.new_labels * (len(learner.dataset.done) - learner.n_new)
         return learner.n_new >= max(settings.batch_size, least)
 
@@ -246,7 +250,7 @@ class Background(Loop):
         self._training_since = time.perf_counter()
         job = self.learner.training_job()
         self._kept = self._kept_by_now()
-        self._trainings.start(job)
+        self._trainings.start(job._replace(final=job.final and not self._flight))
 
     def _kept_by_now(self) -> list[Promise]:
         """Promises that a potential keeps which knows all labels."""

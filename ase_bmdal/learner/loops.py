@@ -130,7 +130,7 @@ class Loop(ABC):
                 self._begin_with(atoms, unknown, walker)
 
     @abstractmethod
-    def round(self, request: Request, generation: int) -> bool:
+    def round(self, request: Request, generation: int, look: Callable[[], object] = bool) -> bool:
         """One round: have a batch chosen, label it, train; returns when that is done.
 
         Parameters
@@ -140,6 +140,8 @@ class Loop(ABC):
         generation
             Potential that the request comes from. If there is a newer one by now, as after the round of another
             simulation, there is no round.
+        look
+            Called now and then while others work and this simulation waits; what it raises ends the waiting.
 
         Returns
         -------
@@ -163,8 +165,8 @@ class Loop(ABC):
         self.round(request, generation)
         return None
 
-    def wait(self, ticket: Ticket) -> None:  # noqa: B027 - who hands out none has nothing to wait for
-        """Wait until the present potential knows what a ticket is for; raises as `round`."""
+    def wait(self, ticket: Ticket, look: Callable[[], object] = bool) -> None:  # noqa: B027 - for who hands out tickets
+        """Wait until the present potential knows what a ticket is for; arguments and errors as `round`."""
 
     @property
     def has_room(self) -> bool:
@@ -406,8 +408,8 @@ class Blocking(Loop):
 
     _n_late = 0
 
-    def round(self, request: Request, generation: int) -> bool:
-        """One round; see `Loop.round`."""
+    def round(self, request: Request, generation: int, look: Callable[[], object] = bool) -> bool:
+        """One round, which nothing interrupts; see `Loop.round`."""
         with self._working():
             if self.learner.generation != generation:
                 return False

@@ -134,7 +134,8 @@ class SimulationSettings:
     bias
         Strength of forces that pull to where the potential knows least, as a fraction of the physical ones.
     max_wall_time
-        Seconds after which the simulation is stopped, once the round in hand is finished; None for no limit.
+        Seconds after which the simulation is stopped, once the round in hand is finished; in the background at once,
+        also while it waits. None for no limit.
     """
 
     pool_interval: PositiveInt = 1
@@ -154,8 +155,9 @@ class BackgroundSettings:
         Force calls for which a simulation goes on with forces that it doubts, until a potential has learned them; 0 has
         it wait at once.
     most_in_flight
-        No batch is chosen for a full pool that would have more structures without an outcome; None for two batches.
-        Take the number of label workers and a batch more.
+        No batch is chosen for a full pool that would have more structures without an outcome. None for a batch more
+        than there are label workers, and at least two batches; how many work for a dask client or another executor
+        nobody knows.
     new_labels
         New labels that start a training, as a part of those that the potential knows; at least `batch_size`.
     training_threads

@@ -173,7 +173,7 @@ class Walker:
         """Call for a round; says whether there was one, and not just the one of another simulation."""
         self._doubt = None  # where it goes on from, or back to, is known then
         with self._calling(required, cause, reason) as request:
-            return self.loop.round(request, self.asked)
+            return self.loop.round(request, self.asked, self.deadline.check)
 
     def _ask(self, required: Sequence[Frame], cause: Cause, reason: str) -> Ticket | None:
         """Call for a round that the simulation need not wait for; a ticket, if it did not."""
@@ -250,7 +250,7 @@ class Walker:
             return
         doubt.calls += 1
         if doubt.calls > self.loop.lead:
-            self.loop.wait(doubt.ticket)
+            self.loop.wait(doubt.ticket, self.deadline.check)
         if doubt.ticket.is_learned:
             self._doubt = None
             self._go_back_if_rejected(doubt)

@@ -168,6 +168,14 @@ def test_settings_are_refused_by_name(watch, run, wrong, message):
     assert not run.exists()
 
 
+def test_what_cannot_be_replayed_is_refused(watch, run):
+    with pytest.raises(ValueError, match="replay: expected background=True"):
+        learning(watch.reference, run, replay=run.parent / "other")
+    with pytest.raises(ValueError, match="replay: expected the folder of another run"):
+        learning(watch.reference, run, replay=run.parent / "." / "run", background=True)
+    assert not run.exists()
+
+
 def test_a_model_that_is_not_there(watch, run, tmp_path):
     with pytest.raises(ModelError):
         learning(watch.reference, run, model=tmp_path / "none.npz")

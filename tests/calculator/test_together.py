@@ -1,5 +1,7 @@
 """Several simulations in turns on one learner: each as if it were alone, and none stands still for another."""
 
+import os
+import signal
 import threading
 from functools import partial
 from pathlib import Path
@@ -140,6 +142,16 @@ def test_what_is_not_of_one_simulation_ends_all(calc, run, error):
     ends = [event for event in History.read(run).events if isinstance(event, SimulationEnded)]
     assert len(ends) == 3
     assert calc.run(dyns, 3) == [True] * 3
+
+
+@pytest.mark.parametrize("n", [3, MANY])
+def test_sigterm_ends_all_in_good_order(calc, run, n):
+    dyns = [hot(calc, number) for number in range(n)]
+    dyns[1].attach(numbers_of(dyns[1], partial(os.kill, os.getpid(), signal.SIGTERM), at=5))
+    assert calc.run(dyns, 30) == [False] * n
+    assert all(5 <= dyn.nsteps <= 6 for dyn in dyns)
+    ends = [event for event in History.read(run).events if isinstance(event, SimulationEnded)]
+    assert ["SIGTERM came" in end.reason for end in ends] == [True] * n
 
 
 def test_an_error_before_the_first_force_call_of_some(calc):

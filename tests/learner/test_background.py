@@ -14,6 +14,7 @@ from ase_bmdal.common.errors import (
     SimulationStopped,
     TrainingError,
 )
+from ase_bmdal.labelling.labeller import Labeller
 from ase_bmdal.learner.learner import Request
 from ase_bmdal.learner.pool import Frame
 from ase_bmdal.run.events import Cause
@@ -253,6 +254,17 @@ def test_a_pool_batch_is_asked_for_while_there_is_room(tmp_path):
     loop.close()
 
 
+@pytest.mark.parametrize(("n_workers", "most"), [(0, 6), (2, 6), (5, 8)])
+def test_no_worker_need_be_idle(tmp_path, monkeypatch, n_workers, most):
+    """As far as anybody knows how many there are; batches of three."""
+    monkeypatch.setattr(Labeller, "n_workers", n_workers)
+    loop, executor, _ = background(tmp_path / "run")
+    while loop.has_room:
+        ask(loop, len(executor.open))
+    assert most - 3 < len(executor.open) <= most
+    loop.close()
+
+
 def test_the_budget_counts_what_is_in_flight(tmp_path):
     loop, executor, trainings = background(tmp_path / "run", max_labels=8)
     ask(loop)
@@ -317,6 +329,60 @@ def test_a_stop_reaches_who_waits(made):
     executor.give()
     loop.gather()
     assert statuses(loop) == ["done"]
+
+
+def test_who_waits_looks_at_the_time(made):
+    loop, _, _ = made
+    ticket, calls = ask(loop, required=[Frame(copper(50))]), []
+
+    def look():
+        calls.append(loop)
+        if len(calls) == 3:
+            raise SimulationStopped("the time is up")
+
+    with pytest.raises(SimulationStopped, match="the time is up"):
+        loop.wait(ticket, look)
+    assert ticket.n_waiting == 0
+
+
+def test_with_a_spent_budget_what_is_in_flight_is_waited_for(tmp_path):
+    """By who cannot go on, and for whose frame there is no label left."""
+    loop, executor, trainings = background(
+        tmp_path / "run", max_labels=7, labelling=LabellingSettings(quorum=0.6)
+    )
+    trainings.is_at_once = True
+    ask(loop)
+    executor.give(0, 1)
+    call(loop)
+    ticket = ask(loop, 2, required=[Frame(copper(50))])
+    assert (len(executor.tasks), loop.learner.can_learn) == (3, True)
+    with ThreadPoolExecutor(1) as simulation:
+        waits = simulation.submit(loop.wait, ticket)
+        with pytest.raises(TimeoutError):
+            waits.result(timeout=0.2)
+        assert trainings.jobs == []
+        executor.give(2)
+        waits.result(timeout=60)
+    assert [len(job.entries) for job in trainings.jobs] == [7]
+    loop.close()
+
+
+def test_nobody_waits_for_a_straggler_when_learning_has_ended(tmp_path):
+    """Who waits gets a potential; it is not the last, which is trained when the straggler is there."""
+    loop, executor, trainings = background(
+        tmp_path / "run", max_rounds=1, labelling=LabellingSettings(quorum=0.6)
+    )
+    trainings.is_at_once = True
+    ticket = ask(loop, required=[Frame(copper(50)), Frame(copper(51))])
+    executor.give(1, 2)
+    with ThreadPoolExecutor(1) as simulation:
+        simulation.submit(loop.wait, ticket).result(timeout=60)
+    assert (executor.open, loop.learner.is_learning) == ([0], False)
+    assert [job.final for job in trainings.jobs] == [False]
+    executor.give(0)
+    call(loop, 2)
+    assert [(len(job.entries), job.final) for job in trainings.jobs] == [(6, False), (7, True)]
+    loop.close()
 
 
 def test_settling_waits_for_all_and_learns_it(made):

@@ -181,3 +181,13 @@ def test_the_time_is_up_while_a_batch_is_in_flight(made):
     statuses = [entry.status for entry in loop.learner.dataset.entries[4:]]
     assert statuses == ["done", *["pending"] * (len(executor.tasks) - 1)]
     assert len(statuses) > 1
+
+
+def test_it_does_not_wait_longer_than_it_may(made):
+    _loop, executor, walker = made
+    walk(walker, 16, 20)
+    walker.verdict_on_all, walker.deadline = REJECTED, Deadline(2.0)
+    call = waits(walker, 20, executor)
+    with pytest.raises(SimulationStopped, match="is up"):
+        call.result(timeout=60)
+    assert len(executor.open) == 3

@@ -29,6 +29,8 @@ class Backend:
         Asked when nothing has come for a while: why nothing will come; empty while something may.
     lease
         Makes that of a batch, from its file.
+    n_workers
+        Labels that it computes at a time; 0 where nobody knows.
     """
 
     executor: Executor
@@ -36,3 +38,4 @@ class Backend:
     isolated: bool = True
     hindrance: Callable[[], str] = str
     lease: Callable[[Path], Lease] = file_lease
+    n_workers: int = 0

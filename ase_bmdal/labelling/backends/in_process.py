@@ -32,7 +32,7 @@ def backend(n_workers: int | None, settings: LabellingSettings) -> Backend:
         )
     if "mpi4py" in sys.modules:
         mpi.make_ase_serial()
-    return Backend(executor=InProcessExecutor(), isolated=False)
+    return Backend(executor=InProcessExecutor(), isolated=False, n_workers=1)
 
 
 class InProcessExecutor(Executor):

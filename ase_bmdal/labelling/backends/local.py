@@ -28,9 +28,11 @@ def backend(n_workers: int | None, settings: LabellingSettings) -> Backend:
     """
     if settings.launch and shutil.which(settings.launch[0]) is None:
         raise LabellingError(f"launcher: expected a program that is installed, found no {settings.launch[0]}")
-    if settings.cores is None:
-        return Backend(executor=LocalExecutor([None] * (n_workers or len(available_cores()))))
-    return Backend(executor=LocalExecutor(slices(available_cores(), settings.cores, n_workers)))
+    available = available_cores()
+    cores: list[list[int] | None] = [None] * (n_workers or len(available))
+    if settings.cores is not None:
+        cores = [*slices(available, settings.cores, n_workers)]
+    return Backend(executor=LocalExecutor(cores), n_workers=len(cores))
 
 
 def available_cores() -> list[int]:

@@ -40,7 +40,7 @@ def backend(n_workers: int | None, settings: LabellingSettings) -> Backend:
             f'executor="mpi" needs ranks that wait for work; this job of {size} was started {launch}; {HOW}'
         )
     make_ase_serial()
-    return Backend(executor=MPIPoolExecutor(main=False, path=list(sys.path)))
+    return Backend(executor=MPIPoolExecutor(main=False, path=list(sys.path)), n_workers=size - 1)
 
 
 def prepare_workers(executor: Any) -> None:

@@ -42,6 +42,7 @@ def backend(n_workers: int | None, settings: LabellingSettings) -> Backend:
         executor=executor,
         hindrance=dask.Presence(executor.client, settings).hindrance,
         lease=dask.lease_of(executor.client, settings),
+        n_workers=settings.jobs,
     )
 
 

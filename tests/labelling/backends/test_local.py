@@ -36,6 +36,14 @@ def test_more_cores_than_this_machine_has(tmp_path):
         Labeller(EMT, scratch=tmp_path, settings=LabellingSettings(cores=10_000))
 
 
+@pytest.mark.parametrize(("cores", "n_workers", "expected"), [(None, 3, 3), (1, 2, 2), (None, None, 0)])
+def test_it_is_known_how_many_labels_are_computed_at_a_time(tmp_path, cores, n_workers, expected):
+    expected = expected or len(available_cores())
+    settings = LabellingSettings(cores=cores)
+    with Labeller(EMT, scratch=tmp_path, n_workers=n_workers, settings=settings) as labeller:
+        assert labeller.n_workers == expected
+
+
 class Noted(EMT):
     """Notes which cores it has, and what it is told of threads."""
 
