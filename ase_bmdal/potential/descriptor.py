@@ -1,13 +1,11 @@
 """Gaussian moments and their rotational invariants.
 
 The tensors `u⊗u` and `u⊗u⊗u` are symmetric. Only their 6 and 10 different components are kept, in the order of
-`SYMMETRIC`, each with the number of times it stands in the full tensor, `MULTIPLICITY`.
+`SYMMETRIC`.
 """
 
-from collections import Counter
 from functools import cache
 from itertools import combinations_with_replacement
-from math import factorial, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +15,7 @@ from ase_bmdal.potential.radial import by_species, mix, radial_basis
 from ase_bmdal.potential.settings import ModelSettings
 
 SYMMETRIC = {rank: list(combinations_with_replacement(range(3), rank)) for rank in range(4)}
-MULTIPLICITY = {
-    rank: np.array([factorial(rank) // prod(map(factorial, Counter(c).values())) for c in components], float)
-    for rank, components in SYMMETRIC.items()
-}
+TIMES = np.array([1 if i == j else 2 for i, j in SYMMETRIC[2]])  # that each stands in the full matrix
 
 
 def gaussian_moments(
@@ -78,7 +73,7 @@ def invariants(moments: tf.Tensor) -> tf.Tensor:
     first, second, triple = _channels(moments.shape[1])
     psi = tf.gather(tf.transpose(moments, (1, 2, 0)), _COMPONENTS, axis=1)
     one, r, s = (_by_rank(of) for of in (psi, tf.gather(psi, first), tf.gather(psi, second)))
-    weight = tf.constant(MULTIPLICITY[2][:, None], moments.dtype)
+    times = tf.constant(TIMES[:, None], moments.dtype)
 
     def contract(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
         """[L, c, A] and [N_r, c, A] to [L · N_r, A]."""
@@ -86,8 +81,8 @@ def invariants(moments: tf.Tensor) -> tf.Tensor:
 
     product11 = r.vector[:, :, None] * s.vector[:, None]  # [pairs, i, k, A]
     product22 = tf.reduce_sum(r.matrix[:, :, :, None] * s.matrix[:, None], axis=2)  # [pairs, i, k, A]
-    product33 = tf.reduce_sum((weight * r.split)[:, :, None] * s.split[:, None], axis=3)  # [pairs, k, l, A]
-    product32 = tf.reduce_sum((weight * one.split)[:, None] * one.symmetric[:, None], axis=3)  # [r, s, k, A]
+    product33 = tf.reduce_sum((times * r.split)[:, :, None] * s.split[:, None], axis=3)  # [pairs, k, l, A]
+    product32 = tf.reduce_sum((times * one.split)[:, None] * one.symmetric[:, None], axis=3)  # [r, s, k, A]
     products = tf.reshape(tf.concat([product11, product22, product33], axis=0), (-1, 9, psi.shape[2]))
     matrix = tf.reshape(one.matrix, (-1, 9, psi.shape[2]))
     contracted11, contracted22, contracted33 = tf.split(contract(products, matrix), 3)
