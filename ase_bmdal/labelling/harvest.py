@@ -2,12 +2,12 @@
 
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ase import Atoms
 
-from ase_bmdal.labelling.kept import SUFFIX, KeptLabel, read, remove
+from ase_bmdal.labelling.kept import BATCH, SUFFIX, KeptLabel, contents, decode, remove
 from ase_bmdal.labelling.lease import RUNNING
 from ase_bmdal.labelling.outcome import ComputedLabel
 from ase_bmdal.labelling.settings import LabellingSettings
@@ -17,7 +17,11 @@ log = logging.getLogger(__name__)
 
 
 def harvest(
-    scratch: Path, pending: Mapping[int, Atoms], identity: str, settings: LabellingSettings
+    scratch: Path,
+    pending: Mapping[int, Atoms],
+    identity: str,
+    settings: LabellingSettings,
+    elsewhere: Iterable[tuple[str, bytes]] = (),
 ) -> dict[int, ComputedLabel]:
     """Find finished labels; to be called while no driver but this one works in the folder, and nothing is in flight.
 
@@ -34,6 +38,8 @@ def harvest(
         Who their labels are from.
     settings
         Limits that a label has to keep.
+    elsewhere
+        Path and content of files on disks of workers.
 
     Returns
     -------
@@ -41,8 +47,9 @@ def harvest(
         Labels by number; `kept.remove` removes their files.
     """
     found: dict[int, ComputedLabel] = {}
-    for path in sorted(scratch.glob(f"batch-*/structure-*{SUFFIX}")):
-        kept = _read(path)
+    here = contents(scratch.glob(f"{BATCH}*/structure-*{SUFFIX}"))
+    for path, content in (*here, *dict.fromkeys(elsewhere)):
+        kept = _read(path, content)
         if kept is None:
             continue
         if kept.number not in found and _is_wanted(kept, pending.get(kept.number), identity, settings):
@@ -53,9 +60,9 @@ def harvest(
     return found
 
 
-def _read(path: Path) -> KeptLabel | None:
+def _read(path: str, content: bytes) -> KeptLabel | None:
     try:
-        return read(path)
+        return decode(content, path)
     except Exception as error:  # whatever is in it
         log.warning("%s is passed over, it holds no label: %s", path, error)
         return None
@@ -68,7 +75,7 @@ def _is_wanted(kept: KeptLabel, atoms: Atoms | None, identity: str, settings: La
 
 
 def _end_leases(scratch: Path) -> None:
-    for batch in scratch.glob("batch-*"):
+    for batch in scratch.glob(f"{BATCH}*"):
         with contextlib.suppress(OSError):
             (batch / RUNNING).unlink(missing_ok=True)
             batch.rmdir()

@@ -13,7 +13,7 @@ from ase import Atoms
 from ase_bmdal.common.errors import LabellingError
 from ase_bmdal.labelling.backends.base import Backend
 from ase_bmdal.labelling.failure import Failure
-from ase_bmdal.labelling.kept import remove
+from ase_bmdal.labelling.kept import BATCH, remove
 from ase_bmdal.labelling.lease import RUNNING, HeldLease, Lease
 from ase_bmdal.labelling.outcome import ComputedLabel, NotFinished, Outcome, Unseen
 from ase_bmdal.labelling.parcel import unpack
@@ -153,7 +153,7 @@ class InFlight:
             lease = self._held.lease
             task = self._make_task(number, self._structures[number], _folder(lease, number), lease)
             try:
-                self._queue.submit(number, task)
+                self._queue.submit(number, replace(task, oldest=min(self._structures)))
             except Exception as error:  # whatever engines raise
                 self._losses.trouble.append(f"the executor takes no structures: {Failure.of(error)}")
                 self._forget(set(self._structures) - self._queue.numbers)
@@ -186,7 +186,7 @@ class InFlight:
     def _hold(self) -> HeldLease:
         try:
             self._scratch.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=self._scratch, prefix="batch-"))
+            folder = Path(tempfile.mkdtemp(dir=self._scratch, prefix=BATCH))
             return HeldLease(self._backend.lease(folder / RUNNING))
         except OSError as error:
             raise LabellingError(f"cannot make scratch folders in {self._scratch}: {error}") from error

@@ -1,9 +1,12 @@
 """A finished label as a file, from when its worker has it until the driver has written it to where labels belong."""
 
 import contextlib
+import hashlib
 import io
 import json
-from collections.abc import Mapping
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +21,11 @@ from ase_bmdal.structures.labels import Label
 from ase_bmdal.structures.same import exact_changes
 from ase_bmdal.structures.structure_only import structure_only
 
+log = logging.getLogger(__name__)
+
 SUFFIX = ".npz"
 UNFINISHED = "label.unfinished"
+BATCH = "batch-"  # what folders of batches begin with
 
 
 class KeptLabel(NamedTuple):
@@ -48,7 +54,7 @@ class KeptLabel(NamedTuple):
 
 
 def keep(label: ComputedLabel, task: LabelTask, scratch: Path) -> ComputedLabel:
-    """Write a label to a file beside its scratch folder, in one step.
+    """Write a label to a file, in one step: beside its scratch folder, which others may see, or on this disk alone.
 
     Parameters
     ----------
@@ -64,7 +70,12 @@ def keep(label: ComputedLabel, task: LabelTask, scratch: Path) -> ComputedLabel:
     ComputedLabel
         The label, which knows its file; as it was, if the file system refuses.
     """
-    path, content = scratch.with_name(scratch.name + SUFFIX), io.BytesIO()
+    name, content = scratch.name, io.BytesIO()
+    if task.settings.local_scratch is not None:
+        prefix = local_prefix(task.scratch.parents[1], task.identity)
+        _forget(scratch.parent, prefix, task.oldest)
+        name = f"{prefix}{task.number:05d}"
+    path = scratch.with_name(name + SUFFIX)
     np.savez(content, allow_pickle=False, **_arrays(label, task))
     with contextlib.suppress(OSError):
         # Without fsync: it is for the death of the driver, not of the machine; half a file is passed over.
@@ -74,7 +85,35 @@ def keep(label: ComputedLabel, task: LabelTask, scratch: Path) -> ComputedLabel:
     return label
 
 
-def read(path: Path) -> KeptLabel:
+def local_prefix(scratch: Path, identity: str) -> str:
+    """What the names of labels begin with that workers keep on disks of their own.
+
+    Parameters
+    ----------
+    scratch
+        Folder of the labeller, as the driver calls it.
+    identity
+        Who the labels are from.
+    """
+    return f"ase-bmdal-{hashlib.sha256(f'{scratch} {identity}'.encode()).hexdigest()[:16]}-"
+
+
+def contents(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
+    """Files of this user with what is in them; those that cannot be read are passed over."""
+    for path in sorted(paths):
+        try:
+            if path.stat().st_uid == os.getuid():
+                yield str(path), path.read_bytes()
+        except OSError as error:
+            log.warning("%s is passed over: %s", path, error)
+
+
+def on_this_disk(folder: str, prefix: str) -> list[tuple[str, bytes]]:
+    """Labels that were kept in a local scratch folder, as `contents` gives them."""
+    return list(contents(Path(os.path.expandvars(folder)).glob(f"{prefix}*{SUFFIX}")))
+
+
+def decode(content: bytes, path: str) -> KeptLabel:
     """The content of such a file.
 
     Raises
@@ -82,7 +121,7 @@ def read(path: Path) -> KeptLabel:
     Exception
         Whatever a file raises that is broken, or of something else.
     """
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     atoms = Atoms(arrays["atoms.numbers"], arrays["atoms.positions"], cell=arrays["cell"], pbc=arrays["pbc"])
     for name, array in _part("atoms", arrays).items():
@@ -93,17 +132,27 @@ def read(path: Path) -> KeptLabel:
         **_numbers(_part("label", arrays)),
         seconds=float(arrays["seconds"]),
         baseline=Label(**_numbers(baseline)) if baseline else None,
-        kept=str(path),
+        kept=path,
     )
     return KeptLabel(int(arrays["number"]), str(arrays["identity"]), atoms, label)
 
 
 def remove(label: ComputedLabel) -> None:
-    """Remove the file of a label, if it has one, and the folder of its batch, if nothing is left there."""
+    """Remove the file of a label, if this machine sees one, and the folder of its batch, if nothing is left there."""
     if label.kept is not None:
+        path = Path(label.kept)
         with contextlib.suppress(OSError):
-            Path(label.kept).unlink()
-            Path(label.kept).parent.rmdir()
+            path.unlink()
+            if path.parent.name.startswith(BATCH):
+                path.parent.rmdir()
+
+
+def _forget(folder: Path, prefix: str, oldest: int) -> None:
+    """Remove labels that were kept on this disk and are written by now: those that come before all in flight."""
+    for path in folder.glob(f"{prefix}*{SUFFIX}"):
+        with contextlib.suppress(OSError, ValueError):
+            if int(path.stem.removeprefix(prefix)) < oldest:
+                path.unlink()
 
 
 def _arrays(label: ComputedLabel, task: LabelTask) -> dict[str, Any]:

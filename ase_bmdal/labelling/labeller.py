@@ -1,9 +1,11 @@
 """Send structures to the reference, hand back labels as they come."""
 
 import contextlib
+import logging
 import sys
 import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,8 +15,10 @@ from ase import Atoms
 
 from ase_bmdal.common.errors import LabellingError, SimulationStopped
 from ase_bmdal.labelling.backends import ExecutorChoice, resolve
+from ase_bmdal.labelling.failure import Failure
 from ase_bmdal.labelling.harvest import harvest
 from ase_bmdal.labelling.in_flight import InFlight
+from ase_bmdal.labelling.kept import local_prefix, on_this_disk
 from ase_bmdal.labelling.lease import Lease
 from ase_bmdal.labelling.outcome import ComputedLabel, Outcome
 from ase_bmdal.labelling.reference import capture
@@ -22,6 +26,8 @@ from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.labelling.task import LabelTask
 from ase_bmdal.labelling.worker.processes import end_processes
 from ase_bmdal.structures.structure_only import structure_only
+
+log = logging.getLogger(__name__)
 
 TICK = 0.2  # seconds between two looks whether to stop
 
@@ -46,8 +52,9 @@ class Labeller:
     baseline
         The same as `reference`, of the method whose results are kept beside each label.
     identity
-        Who the labels are from. If it is not empty, a finished label is a file in `scratch` until it is said to be
-        written (`InFlight.written`), for `harvest` by a later labeller of the same identity.
+        Who the labels are from. If it is not empty, a finished label is a file in `scratch`, or in the local scratch
+        folder of its worker, until it is said to be written (`InFlight.written`), for `harvest` by a later labeller
+        of the same identity.
 
     Raises
     ------
@@ -158,7 +165,19 @@ class Labeller:
         pending
             Structures without a label, by number.
         """
-        return harvest(self.scratch, pending, self._identity, self.settings)
+        return harvest(self.scratch, pending, self._identity, self.settings, self._kept_elsewhere())
+
+    def _kept_elsewhere(self) -> list[tuple[str, bytes]]:
+        """Files of labels on disks of workers."""
+        folder = self.settings.local_scratch
+        if folder is None:
+            return []
+        look = partial(on_this_disk, folder, local_prefix(self.scratch, self._identity))
+        try:
+            return [file for files in self._backend.everywhere(look) for file in files]
+        except Exception as error:  # whatever engines and disks raise
+            log.warning("cannot look for finished labels on the disks of the workers: %s", Failure.of(error))
+            return []
 
     def _task(self, number: int, atoms: Atoms, scratch: Path, lease: Lease) -> LabelTask:
         return LabelTask(

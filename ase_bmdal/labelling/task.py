@@ -28,8 +28,8 @@ class LabelTask:
         Whether the label is wanted still.
     owner
         Name of the labeller, whose processes end with it.
-    number
-        Of the structure.
+    number, oldest
+        Of the structure, and the smallest in flight: what came before is written.
     identity
         Who the label is from; empty for a label that is not kept in a file.
     isolated
@@ -43,6 +43,7 @@ class LabelTask:
     lease: Lease
     owner: str
     number: int = 0
+    oldest: int = 0
     identity: str = ""
     isolated: bool = True
 

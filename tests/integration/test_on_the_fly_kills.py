@@ -239,11 +239,11 @@ def a_cluster(folder):
         programs.kill()
 
 
-@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("how", ["background=False", "background=True", 'local_scratch="{folder}/disk"'])
 @pytest.mark.parametrize("workers", [orphans, a_cluster])
-def test_labels_that_are_finished_when_the_driver_is_dead(tmp_path, workers, background):
+def test_labels_that_are_finished_when_the_driver_is_dead(tmp_path, workers, how):
     with workers(tmp_path) as (before, after, at_once):
-        write(tmp_path, before=before, settings=f"executor=pool, background={background}", after=after)
+        write(tmp_path, before=before, settings=f"executor=pool, {how.format(folder=tmp_path)}", after=after)
         script = tmp_path / "script.py"
         # Hangs as long as the file is there.
         script.write_text(
@@ -257,11 +257,12 @@ def test_labels_that_are_finished_when_the_driver_is_dead(tmp_path, workers, bac
         process.wait()
         assert done(tmp_path) == []
         (tmp_path / "hang").unlink()
-        wait_until(lambda: len(list(tmp_path.glob("run/scratch/*/*.npz"))) == at_once, 60)
+        kept = "disk/*.npz" if "disk" in how else "run/scratch/*/*.npz"
+        wait_until(lambda: len(list(tmp_path.glob(kept))) == at_once, 60)
         assert int(finish(tmp_path)) == LABELS
     process.communicate()
     expect_a_whole_run(tmp_path)
-    assert list((tmp_path / "run" / "scratch").iterdir()) == []
+    assert [*(tmp_path / "run" / "scratch").iterdir(), *tmp_path.glob("disk/*")] == []
 
 
 def ended_or(process, path):

@@ -9,7 +9,7 @@ from ase.calculators.emt import EMT
 from ase_bmdal.labelling import ComputedLabel, Failure, Labeller, LabellingSettings
 from ase_bmdal.labelling.harvest import harvest
 from ase_bmdal.labelling.in_flight import InFlight
-from ase_bmdal.labelling.kept import keep, read, remove
+from ase_bmdal.labelling.kept import decode, keep, remove
 from ase_bmdal.labelling.lease import RUNNING, Lease
 from ase_bmdal.labelling.reference import Reference
 from ase_bmdal.labelling.task import LabelTask
@@ -250,7 +250,7 @@ def test_all_that_a_label_depends_on(tmp_path):
     folder.mkdir()
     computed = ComputedLabel(1.5, np.ones((4, 3)), seconds=2.5, baseline=Label(-0.0))
     label = keep(computed, task(folder, atoms), folder)
-    found = read(Path(label.kept))
+    found = decode(Path(label.kept).read_bytes(), label.kept)
     assert found.is_of(atoms, EMTS)
     assert (found.number, found.label.energy, found.label.seconds) == (5, 1.5, 2.5)
     assert (found.label.stress, found.label.baseline.values) == (None, {"energy": 0.0})

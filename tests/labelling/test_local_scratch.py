@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -176,3 +177,71 @@ def test_relative_paths_lead_nowhere(tmp_path, disk, reference, path):
         (failure,) = label(labeller, [copper()])
     assert f"{path}': relative paths lead nowhere on " in failure.error_text
     assert "which does not see /not-mounted, from which the reference comes" in failure.error_text
+
+
+STRUCTURES = {number: copper(charge=0.1 * number) for number in (7, 12)}
+
+
+class TestHarvest:
+    """What is finished is a file on the disk of the worker until it is known to be written."""
+
+    @pytest.fixture
+    def left(self, tmp_path, disk):
+        """By a driver that was killed before it wrote anything."""
+        with ThreadPoolExecutor(2) as pool, labelling(tmp_path, disk, pool, identity="EMT") as gone:
+            flight, found = gone.in_flight(), {}
+            flight.submit(STRUCTURES)
+            while flight:
+                found |= flight.poll(1.0)
+        assert len(list(disk.iterdir())) == 2
+        return found
+
+    def test_by_the_next_driver(self, tmp_path, disk, left):
+        with labelling(tmp_path, disk, "in-process", identity="EMT") as later:
+            found = later.harvest(STRUCTURES)
+            assert {number: label.energy for number, label in found.items()} == {
+                number: label.energy for number, label in left.items()
+            }
+            later.in_flight().written(found)
+        assert list(disk.iterdir()) == []
+
+    def test_by_a_driver_that_asks_the_workers(self, tmp_path, disk, left):
+        """Two of three see this disk, and none the driver's; one has something else on it."""
+        with labelling(tmp_path, disk, "in-process", identity="EMT") as later:
+            calls = lambda call: [call(), [("/away/other.npz", b"no label")], call()]  # noqa: E731
+            later._backend = replace(later._backend, everywhere=calls)
+            assert later.harvest(STRUCTURES).keys() == {7, 12}
+
+    def test_workers_that_do_not_answer(self, tmp_path, disk, left, caplog):
+        def lost(call):
+            raise ConnectionError("no scheduler")
+
+        with labelling(tmp_path, disk, "in-process", identity="EMT") as later:
+            later._backend = replace(later._backend, everywhere=lost)
+            assert later.harvest(STRUCTURES) == {}
+        assert "on the disks of the workers: ConnectionError: no scheduler" in caplog.text
+
+    @pytest.mark.parametrize(("folder", "identity"), [("scratch", "PBE"), ("another run", "EMT")])
+    def test_labels_of_others_are_left_alone(self, tmp_path, disk, left, folder, identity):
+        settings = LabellingSettings(local_scratch=str(disk))
+        scratch = tmp_path / folder
+        with Labeller(
+            EMT, scratch=scratch, executor="in-process", settings=settings, identity=identity
+        ) as other:
+            assert other.harvest(STRUCTURES) == {}
+            assert [type(each) for _, each in other.label([copper()])] == [ComputedLabel]
+        assert len(list(disk.iterdir())) == 2
+
+    def test_another_user_may_have_planted_them(self, tmp_path, disk, left, monkeypatch):
+        monkeypatch.setattr(os, "getuid", lambda: 12345)
+        with labelling(tmp_path, disk, "in-process", identity="EMT") as later:
+            assert later.harvest(STRUCTURES) == {}
+
+    def test_a_worker_removes_what_its_driver_cannot_see(self, tmp_path, disk, left):
+        with labelling(tmp_path, disk, "in-process", identity="EMT") as later:
+            flight = later.in_flight()
+            flight.submit({9: copper(), 30: copper()})
+            while flight:
+                flight.poll()
+        numbers = sorted(int(path.stem[-5:]) for path in disk.iterdir())
+        assert numbers == [30]

@@ -1,9 +1,10 @@
 """What a backend is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ase_bmdal.labelling.lease import Lease
 
@@ -11,6 +12,11 @@ from ase_bmdal.labelling.lease import Lease
 def file_lease(path: Path) -> Lease:
     """One that workers see if they see the run folder."""
     return Lease(path=path)
+
+
+def on_this_machine(call: Callable[[], Any]) -> Iterable[Any]:
+    """What a function gives here."""
+    return [call()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +35,8 @@ class Backend:
         Asked when nothing has come for a while: why nothing will come; empty while something may.
     lease
         Makes that of a batch, from its file.
+    everywhere
+        Has a function called where the workers are, as far as can be, and gives what it returned there.
     n_workers
         Labels that it computes at a time; 0 where nobody knows.
     """
@@ -38,4 +46,5 @@ class Backend:
     isolated: bool = True
     hindrance: Callable[[], str] = str
     lease: Callable[[Path], Lease] = file_lease
+    everywhere: Callable[[Callable[[], Any]], Iterable[Any]] = on_this_machine
     n_workers: int = 0

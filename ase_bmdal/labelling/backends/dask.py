@@ -62,6 +62,7 @@ def backend(client: "Client", settings: LabellingSettings) -> Backend:
         owned=False,
         hindrance=Presence(client, settings).hindrance,
         lease=lease_of(client, settings),
+        everywhere=lambda call: client.run(call, on_error="ignore").values(),
     )
 
 

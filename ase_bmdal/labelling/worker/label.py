@@ -79,7 +79,7 @@ def _outcome(task: LabelTask, start: float) -> ComputedLabel | Failure:
         if is_shared:
             return replace(outcome, scratch=str(scratch))
         outcome = replace(outcome, files=packed(scratch))
-    elif is_shared and task.identity:
+    elif task.identity:
         outcome = keep(replace(outcome, seconds=time.monotonic() - start), task, scratch)
     shutil.rmtree(scratch, ignore_errors=True)
     return outcome
