@@ -83,7 +83,8 @@ class GMNNCalculator(Calculator):  # type: ignore[misc]
         PredictionError, ValueError
             If the prediction, or a position, is not a number.
         """
-        super().calculate(atoms, properties, system_changes)
+        if atoms is not None:
+            self.atoms = atoms.copy()  # all that ASE's own does besides looking for a folder on the disk
         errors = self.error_model
         found = self._evaluator.predict(
             network_of(self.model), self.atoms, errors.posterior if errors else None

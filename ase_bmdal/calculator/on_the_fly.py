@@ -213,7 +213,8 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         Error
             As `Walker.predict`.
         """
-        super().calculate(atoms, properties, system_changes)
+        if atoms is not None:
+            self.atoms = atoms.copy()  # all that ASE's own does besides looking for a folder on the disk
         self.results: dict[str, Any] = {}  # those there are may be of a potential that is about to change
         self.results = results_of(*self._walker.predict(self.atoms))
 

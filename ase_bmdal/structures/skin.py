@@ -1,11 +1,13 @@
 """A neighbour table that lasts for several steps (Verlet skin)."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 
 from ase_bmdal.structures.neighbours import Neighbours, neighbours
+from ase_bmdal.structures.same import is_equal
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,14 @@ class SkinnedNeighbours:
         Positions that are not finite never hold.
         """
         old = self.atoms
-        if len(atoms) != len(old) or (atoms.numbers != old.numbers).any() or (atoms.pbc != old.pbc).any():
+        if not (is_equal(atoms.numbers, old.numbers) and is_equal(atoms.pbc, old.pbc)):
             return False
         moves = atoms.positions - old.positions
-        moved = np.sqrt(np.sort(np.einsum("ij,ij->i", moves, moves))[-2:]).sum()
-        stretched = 0.0
-        change = atoms.cell.array - old.cell.array
-        if change.any():
-            stretched = float(np.linalg.norm(self.table.image @ change, axis=-1).max())
+        squares = np.einsum("ij,ij->i", moves, moves)
+        moved = 2 * math.sqrt(squares.max())
+        if moved > self.skin:  # seldom
+            moved = np.sqrt(np.sort(squares)[-2:]).sum()
+        stretched, cell, before = 0.0, atoms.cell.array, old.cell.array
+        if not is_equal(cell, before):
+            stretched = float(np.linalg.norm(self.table.image @ (cell - before), axis=-1).max())
         return bool(moved + stretched <= self.skin)

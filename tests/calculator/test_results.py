@@ -106,11 +106,5 @@ def test_the_same_as_ase(atoms, what):
         assert set(found) == set(compare_atoms(old, new))
 
 
-def test_positions_that_are_no_numbers_have_always_changed():
-    atoms = bulk("Si", cubic=True)
-    atoms.positions[0] = np.nan
-    assert changes_between(atoms, atoms.copy()) == ["positions"]
-
-
 def test_without_a_structure_before_everything_has_changed():
     assert changes_between(None, bulk("Si")) == all_changes
