@@ -62,7 +62,6 @@ def _part(atoms: Atoms, name: str) -> NDArray[Any]:
     return atoms.pbc if name == "pbc" else atoms.arrays.get(name, NOTHING)  # type: ignore[no-any-return]
 
 
-
 def _differ(old: Atoms, new: Atoms, name: str) -> bool:
     """An array that is not there is zero."""
     one, other = (atoms.arrays.get(name, np.zeros(len(atoms))) for atoms in (old, new))

@@ -100,6 +100,19 @@ def test_a_recipe_is_measured_and_simulated_once_and_told_in_tables(
     assert "Langevin, 600 K, 0.001 ps | 0 of 1" in written
 
 
+def test_warm_rounds_are_compared_with_potentials_from_scratch(call, tmp_path):
+    how = ("--work", tmp_path, "--name", "tiny", "--structures", 2, "--batch", 1, "--every", 1, "--seeds", 0)
+    found = call("warm_rounds", *how)
+    assert [(each["way"], each["round"], each["labels"]) for each in found] == [
+        ("rounds", 0, 1),
+        ("rounds", 1, 2),
+        ("from scratch", 0, 1),
+        ("from scratch", 1, 2),
+    ]
+    assert found[0]["errors"] == found[2]["errors"]
+    assert call("warm_rounds", *how) == found
+
+
 def test_bounds_hold_on_what_they_are_made_of(driver, data):
     measures = driver("measures")
     error = np.arange(1.0, 101.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ase import Atoms
 from data import LONG_RUNS, load
-from results import append, commit, is_done, read
+from results import Record, append, commit, is_done, read
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -26,13 +26,29 @@ def labels_of_run(folder: Path, up_to: int | None = None) -> list[Atoms]:
     return [row.atoms for row in rows if up_to is None or row.round <= up_to]
 
 
-def measure(folder: Path, tests: dict[str, list[Atoms]], out: Path, every: int) -> None:
-    """Potentials of every so many rounds that are not in the file of results yet."""
+def measure(
+    folder: Path, tests: dict[str, list[Atoms]], out: Path, every: int, about: Record | None = None
+) -> None:
+    """Potentials of every so many rounds that are not in the file of results yet.
+
+    Parameters
+    ----------
+    folder
+        Run folder, or that of a replay.
+    tests
+        Labelled structures by name.
+    out
+        File of results.
+    every
+        So many rounds.
+    about
+        What else is noted of each, and tells it from others.
+    """
     starts = read(folder / "starts.jsonl")
     how = next((line["recipe"] for line in starts if "recipe" in line), folder.name)
     for report in History.read(folder).rounds:
         number = report.round
-        key = {"kind": "long", "folder": folder.name, "round": number}
+        key = {"kind": "long", "folder": folder.name, "round": number} | (about or {})
         if number % every or is_done(read(out), **key) or not model_path(folder, number).exists():
             continue
         model = load_model(model_path(folder, number))
