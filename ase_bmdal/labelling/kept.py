@@ -99,18 +99,18 @@ def local_prefix(scratch: Path, identity: str) -> str:
 
 
 def contents(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
-    """Files of this user with what is in them; those that cannot be read are passed over."""
+    """Files with what is in them; those that cannot be read are passed over."""
     for path in sorted(paths):
         try:
-            if path.stat().st_uid == os.getuid():
-                yield str(path), path.read_bytes()
+            yield str(path), path.read_bytes()
         except OSError as error:
             log.warning("%s is passed over: %s", path, error)
 
 
 def on_this_disk(folder: str, prefix: str) -> list[tuple[str, bytes]]:
-    """Labels that were kept in a local scratch folder, as `contents` gives them."""
-    return list(contents(Path(os.path.expandvars(folder)).glob(f"{prefix}*{SUFFIX}")))
+    """Labels that workers of this user kept in a local scratch folder, as `contents` gives them."""
+    paths = Path(os.path.expandvars(folder)).glob(f"{prefix}*{SUFFIX}")
+    return list(contents(path for path in paths if path.stat().st_uid == os.getuid()))
 
 
 def decode(content: bytes, path: str) -> KeptLabel:
