@@ -4,6 +4,7 @@ import contextlib
 import queue
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Executor, Future
+from operator import itemgetter
 from typing import Any
 
 from ase_bmdal.labelling.failure import Failure
@@ -76,22 +77,23 @@ class TaskQueue:
         """
         outcomes: dict[int, Outcome] = {}
         lost: dict[int, NotFinished] = {}
-        for index, future in sorted(self._arrived(timeout).items()):
-            if self._futures.pop(index, None) is not future:
-                continue  # of a task that was cancelled
+        for index, future in self._arrived(timeout):
+            if self._futures.get(index) is not future:
+                continue  # of a task that was cancelled, whose number another may have by now
+            del self._futures[index]
             try:
                 outcomes[index] = _outcome(future)
             except NotFinished as reason:
                 lost[index] = reason
         return outcomes, lost
 
-    def _arrived(self, timeout: float) -> dict[int, Future[Any]]:
-        arrived: dict[int, Future[Any]] = {}
+    def _arrived(self, timeout: float) -> list[tuple[int, Future[Any]]]:
+        arrived: list[tuple[int, Future[Any]]] = []
         with contextlib.suppress(queue.Empty):
-            arrived.update([self._done.get(timeout > 0, timeout)])
+            arrived.append(self._done.get(timeout > 0, timeout))
             while True:
-                arrived.update([self._done.get_nowait()])
-        return arrived
+                arrived.append(self._done.get_nowait())
+        return sorted(arrived, key=itemgetter(0))
 
     def cancel(self) -> None:
         """Have the executor forget what it has not begun, where it can."""

@@ -56,6 +56,19 @@ def test_double_precision_of_any_model(n_members):
         GMNNCalculator(single, dtype="float16")
 
 
+def test_layers_that_come_together():
+    """No atom of one was a neighbour of the other when the calculator saw them first."""
+    atoms = copper()
+    atoms.set_cell([3.61, 3.61, 12.0])
+    atoms.calc = GMNNCalculator(model())
+    for height in (12.0, 6.0, 4.0):
+        atoms.set_cell([3.61, 3.61, height])
+        fresh = atoms.copy()
+        fresh.calc = GMNNCalculator(model())
+        np.testing.assert_allclose(atoms.get_stress(), fresh.get_stress(), rtol=1e-4, atol=1e-7)
+        assert atoms.get_potential_energy() == pytest.approx(fresh.get_potential_energy(), abs=1e-5)
+
+
 def _energy(atoms):
     return atoms.get_potential_energy()
 

@@ -415,3 +415,17 @@ def test_executors_keep_the_promises_of_futures(make):
         broken.shutdown()
         with pytest.raises(RuntimeError, match="shut down"):
             executor.submit(abs, 1)
+
+
+def test_what_was_given_up_may_be_handed_in_again(tmp_path):
+    """As a run does in a notebook after Ctrl-C: one was being computed, the others had not begun."""
+    pids = tmp_path / "pids"
+    with ThreadPoolExecutor(1) as pool, Labeller(Treacherous, scratch=tmp_path, executor=pool) as labeller:
+        flight, found = labeller.in_flight(), {}
+        flight.submit({0: copper("hang", pids=str(pids)), 1: copper(), 2: copper()})
+        wait_until(lambda: pids_in(pids))
+        flight.close()
+        flight.submit({0: copper(), 1: copper(), 2: copper()})
+        wait_until(lambda: found.update(flight.poll(0.1)) or len(found) == 3, 30)
+        assert not flight
+    assert {type(outcome) for outcome in found.values()} == {ComputedLabel}

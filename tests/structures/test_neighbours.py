@@ -104,6 +104,40 @@ def test_a_skin_never_misses_a_pair(seed, skin):
     assert held
 
 
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_a_skin_never_misses_a_pair_of_a_cell_that_shrinks(seed):
+    """Also along directions in which nothing was a neighbour before."""
+    rng = np.random.default_rng(seed)
+    size = rng.uniform(3, 9, 3)
+    n = rng.integers(1, 5)
+    old = Atoms(f"Cu{n}", rng.random((n, 3)) * rng.uniform(0.5, 1) * size, cell=size, pbc=rng.random(3) < 0.7)
+    new, strain = old.copy(), rng.normal(0, rng.choice([0.01, 0.05, 0.15]), (3, 3))
+    new.set_cell(old.cell.array @ (np.eye(3) + strain), scale_atoms=rng.random() < 0.5)
+    kept = SkinnedNeighbours.of(old, CUTOFF, 0.5)
+    if kept.hold_for(new):
+        assert set(map(tuple, pairs(neighbours(new, CUTOFF)))) <= set(map(tuple, pairs(kept.table)))
+
+
+def test_a_gap_that_closes():
+    layer = Atoms(
+        "Cu4", [[0, 0, 0], [1.8, 1.8, 0], [1.8, 0, 1.8], [0, 1.8, 1.8]], cell=[3.6, 3.6, 9], pbc=True
+    )
+    kept = SkinnedNeighbours.of(layer, CUTOFF, 0.5)
+    assert not kept.table.image[..., 2].any()
+    for scaled in (False, True):
+        closer = layer.copy()
+        closer.set_cell([3.6, 3.6, 5.4], scale_atoms=scaled)
+        assert not kept.hold_for(closer)
+
+
+def test_a_vacuum_may_change_without_being_periodic():
+    slab = Atoms("Cu2", [[0, 0, 0], [1.8, 1.8, 1.8]], cell=[3.6, 3.6, 9], pbc=(True, True, False))
+    kept = SkinnedNeighbours.of(slab, CUTOFF, 0.5)
+    slab.cell[2] = (0.0, 0.0, 20.0)
+    assert kept.hold_for(slab)
+
+
 @pytest.mark.parametrize("pbc", [(False,) * 3, (True, False, False), (True, False, True)])
 def test_what_is_far_away_is_no_neighbour_and_kills_no_process(pbc):
     """The search by cells of vesin 0.6 ends the process with SIGFPE."""
