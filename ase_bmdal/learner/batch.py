@@ -15,7 +15,7 @@ class Batch:
     Parameters
     ----------
     frames
-        Those that are labelled in any case come first.
+        Those that are labelled in any case come first, the newest of them last.
     n_required
         Number of these.
     ranking
@@ -61,7 +61,7 @@ class Batch:
         n = min(self._wanted - len(known), self._limit - len(self._tried))
         if n <= 0 or (len(self._tried) - len(known) > SPARE and not self._labelled):
             return []
-        first = [] if self._tried else list(range(min(n, self._n_required)))
+        first = [] if self._tried else list(range(self._n_required))[-n:]
         others = self._ranking.best(n - len(first), tried=self._tried + first, labelled=known + first)
         self._tried += [*first, *others]
         return [*first, *others]

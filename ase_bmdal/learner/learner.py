@@ -34,11 +34,13 @@ from ase_bmdal.run.identity import check_identity
 from ase_bmdal.run.store import Entry
 from ase_bmdal.structures.labels import Label, labels_carried
 from ase_bmdal.structures.outliers import outliers
+from ase_bmdal.structures.same import exact_changes
 from ase_bmdal.uncertainty.calibrate import observed_coverage, predictions
 from ase_bmdal.uncertainty.error_model import ErrorModel
 
 log = logging.getLogger(__name__)
 
+KNOWN = "labels"  # that the potential of a prediction was trained on
 CLOSED = "the calculator is closed; make a new one"
 
 
@@ -320,7 +322,7 @@ class Learner:
         pool = self._pool.empty()
         if self.potential is None:
             raise RuntimeError("expected a potential before a round: prepare it first")
-        newest_first = self._sensible(request.required)[::-1]
+        newest_first = self._unknown(self._sensible(request.required))[::-1]
         required = newest_first[: self.settings.batch_size][::-1]
         others = [*newest_first[len(required) :], *self._sensible(pool)]
         frames = [*required, *(frame for frame in others if frame not in required)]
@@ -480,6 +482,8 @@ class Learner:
         self._potentials.take(result)
         if result.features is not None:
             self._features.take(result.notes["label_ids"], result.features, self.generation)
+        for number in self._passed_over(result.number):
+            self._folder.note(self._summary(number, {}))
         self._folder.note(report)  # first: a kill in between repeats the training, and nothing is missing
         self._potentials.keep(result.number)
         return report
@@ -521,6 +525,9 @@ class Learner:
             force_rmse=force_rmse,
             energy_mae=energy_mae,
             coverage=observed_coverage(entries),
+            trained_on=next(
+                (entry.prediction[KNOWN] for entry in entries if KNOWN in entry.prediction), None
+            ),
             cause=entries[0].cause if entries else Cause.UNKNOWN,
             reason=batch.reason if batch else earlier.reason if earlier else _source(entries),
             walker=batch.walker if batch else earlier.walker if earlier else "",
@@ -528,6 +535,11 @@ class Learner:
             label_seconds=seconds.get("label", 0.0) + (earlier.label_seconds if earlier else 0.0),
             train_seconds=seconds.get("train", 0.0) + (earlier.train_seconds if earlier else 0.0),
         )
+
+    def _passed_over(self, number: int) -> list[int]:
+        """Rounds before one, with labels, that have had no training of their own, as in the background."""
+        noted = {each.round for each in History.read(self.directory).rounds}
+        return sorted({entry.round for entry in self.dataset.done if entry.round < number} - noted)
 
     @property
     def is_closed(self) -> bool:
@@ -565,7 +577,8 @@ class Learner:
         left = labels_left(self.settings, self.dataset)
         missing = [index for index, label in enumerate(known) if label is None]
         if left is not None:
-            missing = missing[max(0, left - (len(known) - len(missing))) :]
+            left -= len(self.dataset.pending) + len(known) - len(missing)
+            missing = missing[max(0, left) :]
             return [index for index in range(len(known)) if index not in set(missing)]
         return list(range(len(known)))
 
@@ -581,7 +594,10 @@ class Learner:
             source="pool",
             cause=batch.cause,
             walkers=[frame.walker for frame in chosen],
-            predictions=predictions(self.current.potential, self.current.error_model, structures),
+            predictions=[
+                each | {KNOWN: self._potentials.n_known}
+                for each in predictions(self.current.potential, self.current.error_model, structures)
+            ],
         )
         batch.wait_for([entry.id for entry in entries], picks)
         if batch not in self._waiting:
@@ -610,6 +626,16 @@ class Learner:
             log.warning("%d of %d frames make no sense", len(frames) - len(sensible), len(frames))
         return sensible
 
+    def _unknown(self, frames: list[Frame]) -> list[Frame]:
+        """Frames that were not asked for before; all of them if there are no others."""
+        asked = {_place(entry.atoms): entry.atoms for entry in (*self.dataset.done, *self.dataset.pending)}
+        known = [asked.get(_place(frame.atoms)) for frame in frames]
+        return [
+            frame
+            for frame, atoms in zip(frames, known, strict=True)
+            if atoms is None or exact_changes(atoms, frame.atoms) or atoms.info != frame.atoms.info
+        ] or frames
+
     def _name_outliers(self, number: int) -> None:
         """Say which labels of a round are far from their like: a calculation may fail in silence."""
         entries = self.dataset.done
@@ -617,6 +643,10 @@ class Learner:
         for index, text in found.items():
             if entries[index].round == number:
                 log.warning("label %d: %s", entries[index].id, text)
+
+
+def _place(atoms: Atoms) -> bytes:
+    return bytes(atoms.positions.tobytes())
 
 
 def refuse_other_committee(settings: LearnerSettings, potential: Potential | None) -> None:

@@ -175,7 +175,9 @@ class Loop(ABC):
 
     def offer(self, frame: Callable[[], Frame]) -> None:
         """Offer a frame to the pool; it is made only if it is taken."""
-        if not self.learner.pool_is_full:
+        if not self.learner.is_learning:  # who knows when the next batch is due
+            self.learner.offer_again(frame)
+        elif not self.learner.pool_is_full:
             self.learner.offer(frame())
 
     def wait_for_arrivals(self) -> None:

@@ -116,7 +116,8 @@ class Convergence:
         Mean absolute force error, eV/Å, of the predictions made before training on each new batch.
     rounds
         Number of successive rounds that must stay below it, or more if they hold less than `batch_size` labels
-        together; or, if `force_tolerance` is set, in which no bound on a force error of the new labels exceeded that.
+        together, none of which was for forces that had been rejected; if `force_tolerance` is set, instead, in which
+        no bound on a force error of the new labels exceeded that.
     """
 
     force_mae: NonNegativeFloat = 0.02

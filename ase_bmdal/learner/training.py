@@ -75,7 +75,7 @@ class TrainingJob(NamedTuple):
     label_ids
         Labels that it knows, by number.
     n_scratch
-        Labels of the last training from scratch.
+        Labels of the last training from scratch; None if that was elsewhere, on nobody knows how many.
     """
 
     number: int
@@ -84,7 +84,7 @@ class TrainingJob(NamedTuple):
     frames: Sequence[Atoms]
     before: Potential | None
     label_ids: Sequence[int]
-    n_scratch: int
+    n_scratch: int | None
 
 
 class TrainingResult(NamedTuple):
@@ -138,7 +138,7 @@ class PotentialTrainer:
             If the loss is not a number, or the labels cannot be learned from.
         """
         entries, number, before = job.entries, job.number, job.before
-        warm = before is not None and len(entries) < self._settings.retraining.growth * job.n_scratch
+        warm = before is not None and not self._has_outgrown(job)
         found = self._train(job, before if warm else None)
         first = wrong = self._objection(found, job)
         if wrong and warm:
@@ -234,6 +234,11 @@ class PotentialTrainer:
             _force_mae([found[entry.id]["forces"] for entry in unseen], unseen),
             _force_mae([label.forces for label in labels], [entry.whole for entry in unseen]),
         )
+
+    def _has_outgrown(self, job: TrainingJob) -> bool:
+        """Whether there are so many labels that a training from scratch is due; never of a potential from elsewhere."""
+        known = job.n_scratch
+        return known is not None and len(job.entries) >= self._settings.retraining.growth * known
 
     def _fitted(self, potential: Potential, entries: Sequence[Entry]) -> ErrorModel | None:
         limits = self._settings.uncertainty
@@ -333,7 +338,8 @@ class PotentialHistory(PotentialTrainer):
         self._unkept: dict[str, Any] = {}
 
     def begin(self, potential: Potential, error_model: ErrorModel | None) -> None:
-        """Begin with a potential that was trained elsewhere."""
+        """Begin with a potential that was trained elsewhere: every round goes on from it."""
+        self._notes = {"n_scratch": None}
         self._replace(potential, error_model, self._tolerance(error_model, ()))
 
     def find(self, entries: Sequence[Entry]) -> None:

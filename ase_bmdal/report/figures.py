@@ -60,7 +60,9 @@ def _draw_errors(axes: Any, run: Run) -> None:
     if not rounds:
         _say(axes, "no round since first contact")
         return
-    labels = [each.labels - each.new_labels for each in rounds]
+    labels = [
+        each.labels - each.new_labels if each.trained_on is None else each.trained_on for each in rounds
+    ]
     for name, text, colour, marker in (
         ("force_rmse", "RMSE", ORANGE, "s"),
         ("force_mae", "MAE", BLUE, "o"),

@@ -73,6 +73,8 @@ class Round:
         The same of the energy, eV per atom.
     coverage
         Part of the atoms of the new labels whose force error was within the bound given before; None without bounds.
+    trained_on
+        Labels that the potential knew which the new ones were predicted with; None if nobody noted it.
     cause
         Why the round was due.
     reason
@@ -99,6 +101,7 @@ class Round:
     label_seconds: float
     train_seconds: float
     coverage: float | None = None
+    trained_on: int | None = None
     cause: Cause = Cause.UNKNOWN
     reason: str = ""
     walker: str = ""

@@ -37,6 +37,8 @@ class Guard:
         How often it has gone back.
     is_stepping
         Whether it is in a step, from which it can go back.
+    is_torn
+        Whether an error has ended it in the middle of a step: positions and momenta do not belong together.
     """
 
     dyn: Any
@@ -44,11 +46,13 @@ class Guard:
     is_trusted: Callable[[], bool]
     surface: Callable[[], object]
     report: Report
+    look: Callable[[], object]
     every: int
     depth: int
     max_rewinds: int
     rewinds: int = field(default=0, init=False)
     is_stepping: bool = field(default=False, init=False)
+    is_torn: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._original, self._own_step = self.dyn.step, vars(self.dyn).get("step")
@@ -72,7 +76,9 @@ class Guard:
         UntrustedError
             If going back did not help.
         """
+        self.look()
         self._remember()
+        self.is_torn = True
         while True:
             self._forget()
             surface = self.surface()
@@ -89,6 +95,7 @@ class Guard:
                     raise
                 self.dyn.atoms.set_positions(start)
             forces, how = (), {}  # they are of another structure
+        self.is_torn = False
         self._step += 1
         self._is_trusted = self.is_trusted()
         self._note_end()
@@ -153,7 +160,13 @@ class Guard:
             return None
         self._step, state = self._states[-1]
         self._restore(state, rewinds=0)
+        self.is_torn = False
         return self._step
+
+    def mend(self) -> None:
+        """Put the simulation into its last trusted state if it was stopped in the middle of a step."""
+        if self.is_torn:
+            self.set_back()
 
     @property
     def frames(self) -> list[Atoms]:
@@ -244,6 +257,7 @@ def guard(
     is_trusted: Callable[[], bool] = lambda: True,
     surface: Callable[[], object] = lambda: None,
     report: Report = lambda *_: None,
+    look: Callable[[], object] = lambda: None,
     every: int = 10,
     depth: int = 5,
     max_rewinds: int = 5,
@@ -273,6 +287,8 @@ def guard(
         Anything that differs once the potential has changed.
     report
         Called after going back: with the step that failed, the one gone back to, the reason, and the number of rewinds.
+    look
+        Called before each step; what it raises ends the run.
     every
         A state is remembered after so many steps; a place is left when a run got so many steps beyond it.
     depth
@@ -295,4 +311,4 @@ def guard(
         raise ValueError(
             f"expected every and depth of at least 1, max_rewinds of at least 0, got {every}, {depth}, {max_rewinds}"
         )
-    return Guard(dyn, recover, is_trusted, surface, report, every, depth, max_rewinds)
+    return Guard(dyn, recover, is_trusted, surface, report, look, every, depth, max_rewinds)

@@ -32,6 +32,7 @@ def guarded(dyn: Any, walkers: Sequence[Walker]) -> Guard:
         is_trusted=lambda: all(walker.is_trusted for walker in walkers),
         surface=lambda: loop.learner.generation,
         report=lambda *how: loop.report(Rewound(*how)),
+        look=walkers[0].look,
         max_rewinds=loop.learner.settings.uncertainty.max_rewinds,
     )
     for walker in walkers:
@@ -86,9 +87,11 @@ def _run(dyn: Any, walkers: Sequence[Walker], steps: int, **how: Any) -> bool:
             reason = _converged(dyn.fmax, [walker.bound for walker in walkers])
         return is_converged
     except SimulationStopped as stop:
+        held.mend()
         reason = str(stop)
         return False
     except KeyboardInterrupt:
+        held.mend()
         reason = "interrupted"
         raise explained(
             f"Interrupted after step {dyn.nsteps}: all labels and the newest potential are kept in "

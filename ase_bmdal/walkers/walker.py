@@ -102,6 +102,7 @@ class Walker:
         self.deadline = Deadline(settings.simulation.max_wall_time)
         self.trigger = Trigger(settings.uncertainty, keep=settings.batch_size)
         self.verdict, self.guards = ACCEPTED.verdict, WeakSet[Guard]()
+        self._n_beginnings = 0  # frames learned before one was accepted
         self.bound: float | None = None
         self._doubt: Doubt | None = None
         self.generation = self.asked = loop.learner.generation
@@ -118,6 +119,10 @@ class Walker:
         other._evaluator, other.trigger = self._evaluator.empty(), self.trigger.twin()
         other.bias, other.deadline = self.bias, self.deadline
         return other
+
+    def look(self) -> None:
+        """Stop if the time is up, or SIGTERM came; raises `SimulationStopped`."""
+        self.deadline.check()
 
     def predict(self, atoms: Atoms) -> Answer:
         """Answer a force call; learn first if there is nothing to predict with, or a round is due.
@@ -138,7 +143,8 @@ class Walker:
         Error
             As `Loop.prepare` and `Loop.round`.
         """
-        self.deadline.check()
+        if not any(held.is_stepping for held in self.guards):  # which look before each step
+            self.look()
         self.loop.prepare(atoms, self.name)
         before = self.generation
         self._settle_doubt()
@@ -150,19 +156,24 @@ class Walker:
                 held.surface_changed()
         return answer
 
-    def judge(self, prediction: Prediction, bounds: Bounds | None, tolerance: float | None) -> Judgement:
-        """Whether to go on with a prediction, to have the frame labelled as well, or not to use it.
-
-        Until a first frame is accepted there is nowhere to go back to: as long as it can learn, it learns instead.
-        """
+    def judge(
+        self, prediction: Prediction, bounds: Bounds | None, tolerance: float | None, *, must_answer: bool
+    ) -> Judgement:
+        """Whether to go on with a prediction, to have the frame labelled as well, or not to use it."""
         learner = self.loop.learner
         if not learner.settings.uncertainty.enabled:
             return ACCEPTED
         touching = collision(prediction.uncertainty.closest, learner.settings.labelling.closest_pair)
         if touching.verdict == "reject":
             return touching
-        must_answer = learner.can_learn and self.trigger.last_accepted is None
         return judge(bounds, tolerance, learner.settings.uncertainty, must_answer=must_answer)
+
+    @property
+    def _begins(self) -> bool:
+        """Whether no frame was accepted yet, so that there is nowhere to go back to, and not for too long."""
+        limits = self.loop.learner.settings.uncertainty
+        is_first = self.loop.learner.can_learn and self.trigger.last_accepted is None
+        return is_first and self._n_beginnings <= limits.max_rewinds
 
     @property
     def is_trusted(self) -> bool:
@@ -173,7 +184,7 @@ class Walker:
         """Call for a round; says whether there was one, and not just the one of another simulation."""
         self._doubt = None  # where it goes on from, or back to, is known then
         with self._calling(required, cause, reason) as request:
-            return self.loop.round(request, self.asked, self.deadline.check)
+            return self.loop.round(request, self.asked, self.look)
 
     def _ask(self, required: Sequence[Frame], cause: Cause, reason: str) -> Ticket | None:
         """Call for a round that the simulation need not wait for; a ticket, if it did not."""
@@ -197,11 +208,14 @@ class Walker:
         return Frame(structure_only(atoms), self.name)
 
     def _answer(self, atoms: Atoms) -> tuple[Answer, bool]:
-        """Predict; where that must not be followed and nobody can go back, learn first. Says whether it did."""
+        """Predict; where that must not be followed and nobody can go back, learn first. Says whether it did.
+
+        A simulation that begins there is answered after it, and learns each of its frames like this, a few at most.
+        """
         has_learned = False
         while True:
             try:
-                return self._evaluate(atoms), has_learned
+                return self._evaluate(atoms, must_answer=has_learned and self._begins), has_learned
             except BaselineError:  # nothing that a label could mend
                 raise
             except UntrustedError as error:
@@ -209,9 +223,10 @@ class Walker:
                     raise type(error)(
                         f"{error}; it has just been asked for a label and trained on what came"
                     ) from error
-                if any(held.is_stepping for held in self.guards):
+                if not self._begins and any(held.is_stepping for held in self.guards):
                     raise
                 self._require_that_it_can_be_learned(atoms, error)
+                self._n_beginnings += 1
                 has_learned = self.learn([self._frame(atoms)], Cause.REJECTED, f"{error}")
 
     def _collect(self, atoms: Atoms, answer: Answer) -> Answer:
@@ -226,7 +241,7 @@ class Walker:
             self._doubt = Doubt(atoms, ticket) if ticket else None
             if not self.loop.lead:
                 self._settle_doubt()
-            return self._evaluate(atoms) if self._is_outdated else answer
+            return self._answer(atoms)[0] if self._is_outdated else answer
         if learner.is_learning and learner.pool_is_full and self.loop.has_room:
             self._ask((), Cause.POOL_FULL, "the pool is full")
             return self._answer(atoms)[0] if self._is_outdated else answer
@@ -250,7 +265,7 @@ class Walker:
             return
         doubt.calls += 1
         if doubt.calls > self.loop.lead:
-            self.loop.wait(doubt.ticket, self.deadline.check)
+            self.loop.wait(doubt.ticket, self.look)
         if doubt.ticket.is_learned:
             self._doubt = None
             self._go_back_if_rejected(doubt)
@@ -259,7 +274,7 @@ class Walker:
         if not any(held.is_stepping for held in self.guards):
             return
         try:
-            self._evaluate(doubt.frame)
+            self._evaluate(doubt.frame, must_answer=self._begins)
         except UntrustedError as error:
             self.trigger.doubtful.append(doubt.frame)
             raise type(error)(
@@ -286,7 +301,7 @@ class Walker:
         go_back = "" if self.guards else f". {GO_BACK}"
         raise type(error)(f"{error}; {why}{go_back}") from error
 
-    def _evaluate(self, atoms: Atoms) -> Answer:
+    def _evaluate(self, atoms: Atoms, *, must_answer: bool) -> Answer:
         learner = self.loop.learner
         current = learner.current
         if current is None:
@@ -301,7 +316,9 @@ class Walker:
         )
         bounds = error_model.bounds(prediction.uncertainty) if error_model else None
         self.bound = float(bounds.forces.max()) if bounds else None
-        self.verdict, self._reason = self.judge(prediction, bounds, current.tolerance)
+        self.verdict, self._reason = self.judge(
+            prediction, bounds, current.tolerance, must_answer=must_answer
+        )
         if self.verdict == "reject":
             raise UntrustedError(self._reason)
         refuse_if_not_finite(prediction.label, atoms)

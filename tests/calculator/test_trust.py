@@ -142,12 +142,12 @@ class Refusing:
         self.judge, self.learner = calc._walker.judge, calc.learner
         calc._walker.judge = self
 
-    def __call__(self, *prediction):
+    def __call__(self, *prediction, **how):
         self.calls += 1
         if self.calls >= self.at and self.learner.generation not in self.versions and len(self.versions) < 2:
             self.versions.add(self.learner.generation)
             return REJECTED
-        return self.judge(*prediction)
+        return self.judge(*prediction, **how)
 
 
 @pytest.mark.parametrize("kind", ["dynamics", "optimizer"])

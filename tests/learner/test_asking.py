@@ -93,6 +93,34 @@ def test_required_frames_beyond_a_batch_are_chosen_from(begun):
     assert {tuple(task.atoms.positions.ravel()) for task in following} == older
 
 
+def test_what_was_asked_for_before_is_not_required_again(begun):
+    offer(begun)
+    known, new = Frame(copper(2)), Frame(copper(99))
+    tasks = begun.ask(Request(Cause.REJECTED, "made up", [new, known]))
+    assert len(tasks) == 3
+    np.testing.assert_array_equal(tasks[0].atoms.positions, new.atoms.positions)
+    assert not any(np.array_equal(task.atoms.positions, known.atoms.positions) for task in tasks)
+
+
+def test_of_more_required_frames_than_the_budget_allows_the_newest_are_taken(tmp_path):
+    made = learner(tmp_path / "run", max_labels=5)
+    tasks = made.begin([copper(k) for k in range(4)], Cause.INITIAL, "initial structures")
+    made.tell({task.id: label(task) for task in tasks})
+    made.train()
+    (task,) = made.ask(Request(Cause.REJECTED, "made up", [Frame(copper(20)), Frame(copper(21))]))
+    np.testing.assert_array_equal(task.atoms.positions, copper(21).positions)
+
+
+def test_what_is_in_flight_counts_when_a_new_element_begins(tmp_path):
+    made = learner(tmp_path / "run", max_labels=8)
+    tasks = made.begin([copper(k) for k in range(4)], Cause.INITIAL, "initial structures")
+    made.tell({task.id: label(task) for task in tasks})
+    made.train()
+    offer(made)
+    assert len(made.ask(Request())) == 3
+    assert len(made.begin([copper(k) for k in range(40, 44)], Cause.NEW_ELEMENT, "made up")) == 1
+
+
 def test_what_failed_is_replaced_once_all_of_the_batch_is_known(begun):
     """So that the order in which outcomes come changes nothing."""
     offer(begun)
@@ -156,6 +184,20 @@ def test_a_training_notes_the_round_before_it_keeps_the_potential(begun, monkeyp
         (0, 0, "initial structures"),
         (1, 6, "the pool is full"),
     ]
+
+
+def test_rounds_without_a_training_of_their_own_are_in_the_journal(begun):
+    """As in the background, where the next batch is asked for before the labels of the one before are learned."""
+    tasks = []
+    for number in (1, 2):
+        offer(begun, number)
+        tasks += begun.ask(Request(Cause.POOL_FULL))
+    begun.tell({task.id: label(task) for task in tasks})
+    begun.train()
+    rounds = History.read(begun.directory).rounds
+    assert [each.round for each in rounds] == [0, 1, 2]
+    assert [each.new_labels for each in rounds] == [4, 3, 3]
+    assert [each.trained_on for each in rounds] == [None, 4, 4]
 
 
 def test_one_that_is_closed_says_so(begun):

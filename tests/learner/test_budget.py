@@ -1,5 +1,7 @@
 """When learning ends: budgets, and rounds that had nothing to teach."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def dataset(tmp_path):
     return Dataset(LabelStore(tmp_path / "labels.db"))
 
 
-def add(dataset, round, errors, *, outcome="done"):
+def add(dataset, round, errors, *, outcome="done", cause=Cause.POOL_FULL):
     """Structures of a round whose forces were predicted with such errors."""
     forces = np.zeros((4, 3))
     predictions = [
@@ -32,7 +34,7 @@ def add(dataset, round, errors, *, outcome="done"):
         [copper() for _ in errors],
         round=round,
         source="pool",
-        cause=Cause.POOL_FULL,
+        cause=cause,
         walkers=[""] * len(errors),
         predictions=predictions,
     )
@@ -51,6 +53,30 @@ def test_two_quiet_batches_end_it(dataset):
     assert converged(SETTINGS, dataset) == (
         "the force error before training was below 0.02 eV/Å for 2 rounds"
     )
+
+
+def test_a_round_for_forces_that_were_rejected_does_not(dataset):
+    add(dataset, 1, [SMALL] * 4)
+    add(dataset, 2, [SMALL] * 4, cause=Cause.REJECTED)
+    assert converged(SETTINGS, dataset) is None
+    for number in (3, 4):
+        add(dataset, number, [SMALL] * 4)
+    assert converged(SETTINGS, dataset)
+
+
+def test_nor_does_a_bound_beyond_the_tolerance_that_was_asked_for(dataset):
+    wanted = replace(SETTINGS, uncertainty=UncertaintyLimits(force_tolerance=0.1))
+    for number in (1, 2):
+        add(dataset, number, [SMALL] * 20 + [0.06])
+    assert converged(SETTINGS, dataset)
+    assert converged(wanted, dataset) is None
+
+
+def test_calculations_that_failed_say_nothing(dataset):
+    for number in (1, 2):
+        add(dataset, number, [SMALL] * 4)
+    add(dataset, 3, [SMALL], outcome="failed")
+    assert converged(SETTINGS, dataset)
 
 
 def test_a_loud_one_does_not(dataset):

@@ -73,6 +73,17 @@ def test_from_scratch_first_and_whenever_the_labels_have_doubled(models, trainin
     assert trainings.asked == ["scratch", "warm", "warm", "scratch", "warm", "warm", "scratch"]
 
 
+def test_every_round_goes_on_from_a_potential_from_elsewhere(models, trainings, tmp_path):
+    """Which knows more than the first labels of a run do."""
+    models.begin(SOUND, None)
+    for n in (4, 8):
+        trained(models, n, n, final=False)
+    again = history(models._folder, trainings)
+    again.find(rows(8))
+    trained(again, 16, 16, final=True)
+    assert trainings.asked == ["warm"] * 3
+
+
 def test_the_last_potential_goes_on_as_well(models):
     """One from scratch has larger errors beside the labels: docs/notes/2026-11-27-last-training.md."""
     trained(models, 4, 1, final=False)

@@ -31,7 +31,7 @@ class Always(Walker):
 
     verdict_on_all = ACCEPTED
 
-    def judge(self, prediction, bounds, tolerance):
+    def judge(self, prediction, bounds, tolerance, **how):
         return self.verdict_on_all
 
 

@@ -19,7 +19,7 @@ from ase.md.verlet import VelocityVerlet
 from ase.mep import NEB
 from ase.optimize import BFGS, FIRE, LBFGS, BFGSLineSearch, LBFGSLineSearch, MDMin
 
-from ase_bmdal.common.errors import UntrustedError
+from ase_bmdal.common.errors import SimulationStopped, UntrustedError
 from ase_bmdal.walkers.guard import guard
 from ase_bmdal.walkers.snapshot import restore, snapshot
 
@@ -229,6 +229,38 @@ def test_nothing_is_exchanged():
     assert not atoms.has("tags")
     assert atoms.constraints[0].index == [0]
     assert atoms.pbc.all()
+
+
+def test_what_is_stopped_in_the_middle_of_a_step_is_mended():
+    """A step that was half done would be done on top of itself."""
+
+    def stop(atoms):
+        stop.calls += 1
+        if stop.calls == stop.at:
+            raise SimulationStopped("made up")
+
+    ends = []
+    for at in (None, 27):
+        stop.calls, stop.at = 0, at
+        dyn = langevin(copper(stop), np.random.default_rng(0))
+        held = guard(dyn, recover=lambda error: None)
+        if at:
+            with pytest.raises(SimulationStopped):
+                held.run(40)
+            assert dyn.nsteps == 25
+            assert held.is_torn
+            held.mend()
+            assert dyn.nsteps == 20
+        held.run(40 - dyn.nsteps)
+        ends.append(state_of(dyn))
+    np.testing.assert_array_equal(*ends)
+
+
+def test_it_looks_before_each_step():
+    dyn, looks = langevin(copper(), np.random.default_rng(0)), []
+    held = guard(dyn, recover=lambda error: None, look=lambda: looks.append(held.is_stepping))
+    held.run(3)
+    assert looks == [False] * 3
 
 
 def test_the_plan_and_the_observers_stay():

@@ -7,10 +7,18 @@ import numpy as np
 import pytest
 
 from ase_bmdal import UncertaintyLimits
+from ase_bmdal.common.errors import UntrustedError
 from ase_bmdal.learner.loops import Blocking
+from ase_bmdal.learner.settings import LearnerSettings
+from ase_bmdal.learner.training import Trained
+from ase_bmdal.potential.evaluator import Prediction
+from ase_bmdal.potential.uncertainty import Uncertainty
 from ase_bmdal.run.events import Cause
 from ase_bmdal.run.history import History
+from ase_bmdal.structures.labels import Label
+from ase_bmdal.uncertainty.error_model import ErrorModel
 from ase_bmdal.uncertainty.limits import ACCEPTED, Judgement
+from ase_bmdal.walkers.walker import Walker
 from tests.learner.runs import copper, learning, walk
 
 TRUSTING = UncertaintyLimits(enabled=False)
@@ -97,7 +105,7 @@ def test_a_round_of_another_makes_one_of_its_own_needless(watch, run):
     for each in (a, b):
         mine = verdicts[each._walker.name]
 
-        def judge(*prediction, mine=mine):
+        def judge(*prediction, mine=mine, must_answer):
             if not mine:
                 return ACCEPTED
             both.wait()
@@ -108,3 +116,57 @@ def test_a_round_of_another_makes_one_of_its_own_needless(watch, run):
         for found in [threads.submit(walk, copper(seed), each, 1) for seed, each in ((5, a), (6, b))]:
             found.result()
     assert [each.cause for each in History.read(run).rounds] == [Cause.INITIAL, Cause.REJECTED]
+
+
+class Judged:
+    """A learner and its loop of which a test says only what a walker asks; rounds are noted, and teach nothing."""
+
+    lead, is_working, baseline, has_room = 0, False, None, False
+    generation, n_rounds, can_learn, is_learning, pool_is_full, has_frames = 1, 4, True, True, False, True
+    settings = LearnerSettings()
+    reason_to_finish = None
+
+    def __init__(self):
+        self.learner, self.rounds = self, []
+
+    @property
+    def current(self):
+        return Trained(None, ErrorModel(None, 1.0, 1.0), 1.0, self.generation)
+
+    def prepare(self, atoms, walker):
+        pass
+
+    def offer(self, frame):
+        pass
+
+    def round(self, request, generation, look):
+        self.rounds.append(request.cause)
+        self.generation += 1
+        return True
+
+    def request(self, request, generation):
+        self.round(request, generation, bool)
+
+
+def test_a_simulation_that_begins_on_unknown_ground_learns_each_frame_at_once():
+    """Although another has just had its round; and it does not go on like this for ever."""
+    loop, deviation = Judged(), 0.1
+
+    def predicting(evaluator, potential, atoms, posterior, with_bias):
+        uncertainty = Uncertainty(np.full(4, deviation), 0.1, 1.0)
+        return Prediction(Label(0.0, np.zeros((4, 3)), np.zeros(6)), uncertainty)
+
+    one = Walker(loop, "A")
+    other = one.twin("B")
+    one.predicting = other.predicting = predicting
+    one.predict(copper())
+    deviation = 2.0
+    one.predict(copper(1))
+    assert loop.rounds == [Cause.BOUND_EXCEEDED]
+    deviation = 1000.0
+    for seed in range(loop.settings.uncertainty.max_rewinds):
+        other.predict(copper(seed))
+        assert other.verdict == "label"
+        assert loop.rounds[1:] == [Cause.REJECTED] * (seed + 1)
+    with pytest.raises(UntrustedError, match=r"may be wrong by 1e\+03"):
+        other.predict(copper(9))
