@@ -190,7 +190,7 @@ def test_a_run_that_does_not_get_further_ends_with_an_error(watch, run):
     )
     dyn = moving(copper(), calc)
     dyn.run(3)
-    calc._walker.judge = lambda *_: REJECTED
+    calc._walker.judge = lambda *_, **how: REJECTED
     with pytest.raises(UntrustedError, match="went back 2 times"):
         calc.run(dyn, 10)
     assert isinstance(events[-1], SimulationEnded)
@@ -222,7 +222,7 @@ def test_what_cannot_be_learned_is_not_tried(watch, run):
     calc = learning(watch.reference, run, max_rounds=0)
     dyn = moving(copper(), calc)
     dyn.run(3)
-    calc._walker.judge = lambda *_: REJECTED
+    calc._walker.judge = lambda *_, **how: REJECTED
     labels = watch.calls
     assert calc.run(dyn, 10) is False
     assert watch.calls == labels
