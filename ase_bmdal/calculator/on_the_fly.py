@@ -168,6 +168,9 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             labeller.close()
             raise
         try:
+            refuse_other_baseline(
+                path, folder.store.rows("done"), method
+            )  # before a learner writes its settings
             learner = Learner(
                 folder,
                 settings,
@@ -180,7 +183,6 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
                 error_model=given.error_model if given else None,
                 report=report,
             )
-            refuse_other_baseline(path, learner.dataset.done, method)
             self._loop = _loop(replay, learner, labeller, report, structures, baseline=method)
         except BaseException:
             folder.close()

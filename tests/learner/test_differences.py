@@ -111,8 +111,10 @@ def test_goes_on_with_the_same_baseline_written_otherwise(finished):
 )
 def test_refuses_another_baseline(finished, other, why):
     run, watch = finished
+    before = (run / "settings.json").read_text()
     with pytest.raises(RunFolderError, match=f"baseline: {why}"):
-        learning(watch.reference, run, baseline=other)
+        learning(watch.reference, run, baseline=other, batch_size=2)
+    assert (run / "settings.json").read_text() == before
     learning(watch.reference, run, baseline=PAIRS).close()  # nothing is left locked
 
 
