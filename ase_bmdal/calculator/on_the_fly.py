@@ -53,7 +53,8 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         is closed: it only predicts from then on.
     initial
         Structures to learn from first, labelled or not; None has some made from the first frame. Results of one of our
-        potentials, or of a calculator that is known not to be the reference, are no labels.
+        potentials, or of a calculator that is known not to be the reference, are no labels. The folder of another run,
+        or its ``labels.db``, stands for the labels that run has.
     energy_key, forces_key, stress_key
         Names of their labels, where they are none of the known ones (``energy``, ``REF_forces``, ``dft_virial`` ...).
     model
@@ -126,7 +127,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         reference: Callable[[], Any],
         directory: str | Path,
         *,
-        initial: Sequence[Atoms] | None = None,
+        initial: Sequence[Atoms] | str | Path | None = None,
         energy_key: str | None = None,
         forces_key: str | None = None,
         stress_key: str | None = None,
