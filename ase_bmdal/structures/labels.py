@@ -202,7 +202,7 @@ def summary(labels: Sequence[Label]) -> str:
     text = "{}: {}, {}, {}".format(
         *map(_counted, [len(labels), *counts], ("structure", "energy", "force", "stress"))
     )
-    if keys := listed(key for found in founds for key in found.keys):
+    if keys := listed(key for found in founds for key in found.told):
         text += f"; from {keys}"
     if unused := listed(key for found in founds for key in found.unused):
         text += f"; not used: {unused}"
