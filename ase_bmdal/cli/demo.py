@@ -35,7 +35,7 @@ MAX_LABELS = 100
 MAX_LABELS_WITH_BASELINE = 20  # of frames far apart: the baseline holds the simulation meanwhile
 BATCH_SIZE_WITH_BASELINE = 5
 POOL_INTERVAL_WITH_BASELINE = 100
-FIRST_ACT, SECOND_ACT = Path("ethanol"), Path("ethanol-baseline")
+FIRST_ACT, SECOND_ACT = Path("ethanol-demo"), Path("ethanol-demo-baseline")
 
 TEST_FRAMES = 50
 TEST_EQUILIBRATION = 1000  # steps
