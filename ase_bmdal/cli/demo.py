@@ -70,7 +70,7 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Simulate, test, draw."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # GFN2-xTB of nine atoms is slower on more
-    if arguments.baseline and arguments.directory == FIRST_ACT:
+    if arguments.baseline and arguments.directory is FIRST_ACT:  # the default, not what was named
         arguments.directory = SECOND_ACT
     if arguments.max_labels is None:
         arguments.max_labels = MAX_LABELS_WITH_BASELINE if arguments.baseline else MAX_LABELS
