@@ -325,7 +325,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If the name is empty, or a number.
+            If the name is empty, a number, or ``"True"`` or ``"False"``.
         """
         return self._twin(_checked(name))
 
@@ -431,6 +431,6 @@ def _checked(name: str) -> str:
     try:
         float(name)
     except ValueError:
-        if name:
+        if name and name not in ("True", "False"):  # which ase.db reads as numbers
             return name
-    raise ValueError(f"walker: expected a name that is no number, got {name!r}")
+    raise ValueError(f"walker: expected a name that is no number or truth value, got {name!r}")
