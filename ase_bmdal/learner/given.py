@@ -20,6 +20,7 @@ from ase_bmdal.structures.labels import (
     refuse_levels,
     refuse_zeros,
     summary,
+    warn_of_two_energies,
 )
 from ase_bmdal.structures.neighbours import check_geometry
 
@@ -69,6 +70,7 @@ def prepared(
         if other is not None:
             others[other] = others.get(other, 0) + 1
     refuse_levels(labels, "initial structure")
+    warn_of_two_energies(labels, "initial structure")
     refuse_zeros(labels)
     known = [label for label in labels if label is not None]
     log.info("initial structures: %s; %d to be labelled", summary(known), len(given) - len(known))

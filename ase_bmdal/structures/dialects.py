@@ -1,7 +1,7 @@
 """Under which names files and programs keep energies, forces, stresses and weights: the one table of them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -70,6 +70,8 @@ class Found:
         Names of what looks like a label as well.
     stale
         What has changed since the calculator of the structure computed its results, which do not count then.
+    apart
+        Names of energies beside the free energy that was taken, which differ from it.
     """
 
     values: Mapping[str, Any]
@@ -77,6 +79,7 @@ class Found:
     level: str | None
     unused: tuple[str, ...]
     stale: tuple[str, ...]
+    apart: tuple[str, ...] = ()
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -136,6 +139,7 @@ def find(atoms: Atoms, keys: LabelKeys) -> Found:
         level,
         others,
         stale,
+        _apart(relatives.get("energy", []), entries) if keys.energy is None else (),
     )
 
 
@@ -252,6 +256,11 @@ def _only(quantity: str, names: list[str], entries: Mapping[str, Any]) -> str:
                 f"{'stress' if quantity == 'virial' else quantity}_key="
             )
     return first
+
+
+def _apart(names: Sequence[str], entries: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of energies that are not that of the first name."""
+    return tuple(key for key in names[1:] if not np.array_equal(entries[key], entries[names[0]]))
 
 
 def _refuse_other_forces(atoms: Atoms, energy: str, others: Mapping[str, Any]) -> None:

@@ -180,6 +180,16 @@ class TestDialects:
         assert summary([label]).endswith("from E_pbe, F_pbe, V_pbe")
         assert label_of(label.attach(atoms)).energy == 3.0
 
+    def test_energies_of_two_kinds_are_named(self, caplog):
+        both, equal = water(energy=-3.0, free_energy=-3.05), water(energy=-3.0, free_energy=-3.0)
+        labels_of([both, equal])
+        labels_of([equal, water(energy=-3.0)])
+        labels_of([both, water(energy=-3.0)], LabelKeys(energy="energy"))
+        assert caplog.text == ""
+        labels_of([equal, both, water(energy=-3.0)])
+        assert "structure 1 has a free energy that differs from its energy, and structure 2" in caplog.text
+        assert "say energy_key='energy'" in caplog.text
+
     @pytest.mark.parametrize(
         ("name", "is_virial"),
         [
