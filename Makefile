@@ -1,4 +1,4 @@
-# make demo   ethanol learns GFN2-xTB while it moves: run folder ethanol/, figure ethanol/learning.png
+# make demo   ethanol learns GFN2-xTB while it moves: run folder ethanol-demo/, figure ethanol-demo/learning.png
 # make test   all tests
 # make lint   ruff, mypy, import-linter
 # make layers the rooms of the package in layers, from their own imports

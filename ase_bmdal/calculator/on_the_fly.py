@@ -53,7 +53,8 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         is closed: it only predicts from then on.
     initial
         Structures to learn from first, labelled or not; None has some made from the first frame. Results of one of our
-        potentials, or of a calculator that is known not to be the reference, are no labels.
+        potentials, or of a calculator that is known not to be the reference, are no labels. The folder of another run,
+        or its ``labels.db``, stands for the labels that run has.
     energy_key, forces_key, stress_key
         Names of their labels, where they are none of the known ones (``energy``, ``REF_forces``, ``dft_virial`` ...).
     model
@@ -126,7 +127,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         reference: Callable[[], Any],
         directory: str | Path,
         *,
-        initial: Sequence[Atoms] | None = None,
+        initial: Sequence[Atoms] | str | Path | None = None,
         energy_key: str | None = None,
         forces_key: str | None = None,
         stress_key: str | None = None,
@@ -168,6 +169,9 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
             labeller.close()
             raise
         try:
+            refuse_other_baseline(
+                path, folder.store.rows("done"), method
+            )  # before a learner writes its settings
             learner = Learner(
                 folder,
                 settings,
@@ -180,7 +184,6 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
                 error_model=given.error_model if given else None,
                 report=report,
             )
-            refuse_other_baseline(path, learner.dataset.done, method)
             self._loop = _loop(replay, learner, labeller, report, structures, baseline=method)
         except BaseException:
             folder.close()
@@ -322,7 +325,7 @@ class OnTheFlyCalculator(Calculator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If the name is empty, or a number.
+            If the name is empty, a number, or ``"True"`` or ``"False"``.
         """
         return self._twin(_checked(name))
 
@@ -428,6 +431,6 @@ def _checked(name: str) -> str:
     try:
         float(name)
     except ValueError:
-        if name:
+        if name and name not in ("True", "False"):  # which ase.db reads as numbers
             return name
-    raise ValueError(f"walker: expected a name that is no number, got {name!r}")
+    raise ValueError(f"walker: expected a name that is no number or truth value, got {name!r}")

@@ -41,7 +41,12 @@ def read_structures(path: str) -> list[Atoms]:
 
 def add_keys_to(parser: argparse.ArgumentParser) -> None:
     """Add the options that name the labels of a file."""
-    for name, example in (("energy", "dft_energy"), ("forces", "dft_forces"), ("stress", "dft_virial")):
+    examples = {
+        "energy": "dft_energy",
+        "forces": "dft_forces",
+        "stress": "dft_stress, or dft_virial: a virial if virial is in the name, unless that ends in stress",
+    }
+    for name, example in examples.items():
         parser.add_argument(
             f"--{name}-key",
             metavar="NAME",

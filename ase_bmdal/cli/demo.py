@@ -35,7 +35,7 @@ MAX_LABELS = 100
 MAX_LABELS_WITH_BASELINE = 20  # of frames far apart: the baseline holds the simulation meanwhile
 BATCH_SIZE_WITH_BASELINE = 5
 POOL_INTERVAL_WITH_BASELINE = 100
-FIRST_ACT, SECOND_ACT = Path("ethanol"), Path("ethanol-baseline")
+FIRST_ACT, SECOND_ACT = Path("ethanol-demo"), Path("ethanol-demo-baseline")
 
 TEST_FRAMES = 50
 TEST_EQUILIBRATION = 1000  # steps
@@ -70,7 +70,7 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Simulate, test, draw."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # GFN2-xTB of nine atoms is slower on more
-    if arguments.baseline and arguments.directory == FIRST_ACT:
+    if arguments.baseline and arguments.directory is FIRST_ACT:  # the default, not what was named
         arguments.directory = SECOND_ACT
     if arguments.max_labels is None:
         arguments.max_labels = MAX_LABELS_WITH_BASELINE if arguments.baseline else MAX_LABELS

@@ -47,7 +47,7 @@ def refuse_other_baseline(path: Path, entries: Sequence[Entry], baseline: Baseli
     if why := _other_baseline(entries, baseline):
         raise RunFolderError(
             f"baseline: {why} in the run in {path}. Use another directory; the labels of this one, given there as "
-            f'initial=ase.io.read("{path / "labels.db"}@status=done"), are taken over without asking the reference'
+            f'initial="{path}", are taken over without asking the reference'
         )
 
 

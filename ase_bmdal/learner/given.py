@@ -9,6 +9,7 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+from ase_bmdal.run.store import LabelStore
 from ase_bmdal.structures.dialects import LabelKeys
 from ase_bmdal.structures.labels import (
     Label,
@@ -19,13 +20,18 @@ from ase_bmdal.structures.labels import (
     refuse_levels,
     refuse_zeros,
     summary,
+    warn_of_two_energies,
 )
 from ase_bmdal.structures.neighbours import check_geometry
+
+EXPECTED = "initial: expected a list of structures, as ase.io.read(file, ':') gives"
 
 log = logging.getLogger(__name__)
 
 
-def prepared(structures: Sequence[Atoms], keys: LabelKeys, reference: Callable[[], Any]) -> list[Atoms]:
+def prepared(
+    structures: Sequence[Atoms] | str | Path, keys: LabelKeys, reference: Callable[[], Any]
+) -> list[Atoms]:
     """Initial structures, each with the label it has, or with none; the log says how many have one.
 
     Results of a potential of ours, or of a calculator that is known not to be the reference, are no labels.
@@ -33,7 +39,7 @@ def prepared(structures: Sequence[Atoms], keys: LabelKeys, reference: Callable[[
     Parameters
     ----------
     structures
-        Labelled or not.
+        Labelled or not; or the folder of another run, or its ``labels.db``, for the labels it has.
     keys
         Names of the labels, where they are none of the known ones.
     reference
@@ -42,16 +48,13 @@ def prepared(structures: Sequence[Atoms], keys: LabelKeys, reference: Callable[[
     Raises
     ------
     TypeError
-        If they are a single structure, or the name of a file.
+        If they are a single structure, or the name of another file.
+    StoreError
+        If the labels of a run cannot be read.
     ValueError
         If there are none, one has no neighbour list, or its label cannot be used; names its place.
     """
-    if isinstance(structures, Atoms | str | Path):
-        raise TypeError(
-            "initial: expected a list of structures, as ase.io.read(file, ':') gives, got "
-            + (repr(str(structures)) if not isinstance(structures, Atoms) else "a single one")
-        )
-    given = list(structures)
+    given = _listed(structures)
     if not given:
         raise ValueError("initial: expected at least one structure, got none")
     labels: list[Label | None] = []
@@ -67,6 +70,7 @@ def prepared(structures: Sequence[Atoms], keys: LabelKeys, reference: Callable[[
         if other is not None:
             others[other] = others.get(other, 0) + 1
     refuse_levels(labels, "initial structure")
+    warn_of_two_energies(labels, "initial structure")
     refuse_zeros(labels)
     known = [label for label in labels if label is not None]
     log.info("initial structures: %s; %d to be labelled", summary(known), len(given) - len(known))
@@ -76,6 +80,18 @@ def prepared(structures: Sequence[Atoms], keys: LabelKeys, reference: Callable[[
         _without_results(atoms) if label is None else label.attach(atoms)
         for atoms, label in zip(given, labels, strict=True)
     ]
+
+
+def _listed(structures: Sequence[Atoms] | str | Path) -> list[Atoms]:
+    if isinstance(structures, Atoms):
+        raise TypeError(f"{EXPECTED}, got a single one")
+    if not isinstance(structures, str | Path):
+        return list(structures)
+    path = Path(structures)
+    labels = path / "labels.db" if path.is_dir() else path
+    if labels.suffix != ".db" or not labels.is_file():  # or LabelStore would make one
+        raise TypeError(f"{EXPECTED}, or the folder of a run, or its labels.db, got {str(structures)!r}")
+    return [entry.atoms for entry in LabelStore(labels).rows("done")]
 
 
 def _other_than(reference: Callable[[], Any], atoms: Atoms) -> str | None:

@@ -174,7 +174,7 @@ class TrainingSettings:
         return self.epochs or min(self.most_epochs, max(self.least_epochs, enough))
 
     def batch_size_for(self, n_structures: int) -> int:
-        """Structures per step: what was asked for, or 2 for up to 1500 structures and more for more, up to 32."""
+        """Structures per step: what was asked for, or 2 below 1500 structures and more from there, up to 32."""
         return self.batch_size or min(32, max(2, n_structures // 500))
 
     def left_of_rates(self, done: NDArray[np.floating]) -> NDArray[np.floating]:

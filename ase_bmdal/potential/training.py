@@ -64,7 +64,7 @@ def train(  # type: ignore[misc] # the first two leave out what does not matter 
         multiply the weights of the loss.
     valid
         Labelled structures that choose the best epoch and are not trained on, or the fraction of `structures` to
-        hold out for that. None trains on everything and keeps the last epoch.
+        hold out for that, at least one of several and not all. None trains on everything and keeps the last epoch.
     cutoff
         `r_max`, Å; overrides that of `architecture`.
     epochs
@@ -192,7 +192,7 @@ def split(
         return everything, list(valid)
     if not 0 <= valid < 1:
         raise ValueError(f"expected a fraction of structures for validation in [0, 1), got {valid}")
-    n_valid = round(valid * len(everything))
+    n_valid = min(max(1, round(valid * len(everything))), len(everything) - 1) if valid else 0
     order = stream(seed, "valid").permutation(len(everything))
     held_out = set(order[:n_valid].tolist())
     return (

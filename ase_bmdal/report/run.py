@@ -24,7 +24,7 @@ class Run:
     path
         The run folder.
     settings
-        What the run was told, and how it began; empty before its first force call.
+        What the run was told, and how it began; empty before its calculator is made, as of labels alone.
     history
         What happened.
     rows

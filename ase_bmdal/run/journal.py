@@ -3,10 +3,11 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ase_bmdal.common.errors import RunFolderError
@@ -49,15 +50,15 @@ def append(folder: Path, event: Event) -> None:
 def read(folder: Path) -> list[Event]:
     """Events of a run, oldest first; of a run that was begun before there were journals, its rounds.
 
-    A line that a kill left unfinished is passed over, and so is what a newer version has written.
+    A line that a kill left unfinished is passed over, and so is what a newer version has written; a cause that only
+    that version knows is an unknown one.
 
     Raises
     ------
     RunFolderError
         If the journal cannot be read.
     """
-    former = [{"event": Round.__name__, **line} for line in _lines(folder / FORMER)]
-    return [event for line in [*former, *_lines(folder / NAME)] if (event := _event(line)) is not None]
+    return [*_events(folder / FORMER, {"event": Round.__name__}), *_events(folder / NAME)]
 
 
 def _append(path: Path, line: str) -> None:
@@ -71,7 +72,8 @@ def _append(path: Path, line: str) -> None:
         os.close(descriptor)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _events(path: Path, common: Mapping[str, Any] = MappingProxyType({})) -> Iterator[Event]:
+    """Events of a file whose lines say what is not common to them."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -80,9 +82,12 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         raise RunFolderError(f"cannot read {path}: {error}") from error
     for number, line in enumerate(content.splitlines(), 1):
         try:
-            yield dict(json.loads(line))
+            event = _event({**common, **dict(json.loads(line))})
         except (ValueError, TypeError) as error:
             log.warning("%s, line %d is unfinished or damaged: %s", path, number, error)
+            continue
+        if event is not None:
+            yield event
 
 
 def _event(line: dict[str, Any]) -> Event | None:
@@ -95,4 +100,9 @@ def _event(line: dict[str, Any]) -> Event | None:
         for name, value in line.items()
         if name in known
     }
-    return kind(**values | ({"cause": Cause(values["cause"])} if "cause" in values else {}))
+    return kind(**values | ({"cause": _cause(values["cause"])} if "cause" in values else {}))
+
+
+def _cause(text: Any) -> Cause:
+    """The cause of that name; unknown if a newer version has one more."""
+    return Cause(text) if text in list(Cause) else Cause.UNKNOWN

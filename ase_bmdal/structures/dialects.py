@@ -1,7 +1,7 @@
 """Under which names files and programs keep energies, forces, stresses and weights: the one table of them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -43,7 +43,8 @@ class LabelKeys:
     Attributes
     ----------
     energy, stress
-        In ``info``, or in the results of the calculator.
+        In ``info``, or in the results of the calculator. A name with ``virial`` in it that does not end in ``stress``
+        is that of a virial.
     forces
         In ``arrays``, or in the results of the calculator.
     """
@@ -69,6 +70,8 @@ class Found:
         Names of what looks like a label as well.
     stale
         What has changed since the calculator of the structure computed its results, which do not count then.
+    apart
+        Names of energies beside the free energy that was taken, which differ from it.
     """
 
     values: Mapping[str, Any]
@@ -76,6 +79,13 @@ class Found:
     level: str | None
     unused: tuple[str, ...]
     stale: tuple[str, ...]
+    apart: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The names for a reader, who may have called a virial by one of their own."""
+        last = self.keys[-1:] if "virial" in self.values else ()
+        return tuple(f"{key} (a virial)" if key in last and not is_label(key) else key for key in self.keys)
 
 
 class Known(NamedTuple):
@@ -116,9 +126,7 @@ def find(atoms: Atoms, keys: LabelKeys) -> Found:
     if keys.forces is not None:
         chosen = _with(chosen, "forces", keys.forces, entries)
     if keys.stress is not None:
-        chosen = _with(
-            chosen, "virial" if "virial" in keys.stress.lower() else "stress", keys.stress, entries
-        )
+        chosen = _with(chosen, _stress_or_virial(keys.stress), keys.stress, entries)
     same_level = {key for names in relatives.values() for key in names} | set(chosen.values())
     others = tuple(key for key in entries if key not in same_level and _LOOKS_LIKE.fullmatch(key))
     if keys.energy is None and keys.forces is None and "energy" in chosen and "forces" not in chosen:
@@ -131,7 +139,14 @@ def find(atoms: Atoms, keys: LabelKeys) -> Found:
         level,
         others,
         stale,
+        _apart(relatives.get("energy", []), entries) if keys.energy is None else (),
     )
+
+
+def _stress_or_virial(key: str) -> str:
+    """What stands under a name that was given: what it ends in counts, as of `virial_stress`."""
+    name = key.lower()
+    return "virial" if "virial" in name and not name.endswith(("stress", "stresses")) else "stress"
 
 
 def _with(chosen: dict[str, str], quantity: str, key: str, entries: Mapping[str, Any]) -> dict[str, str]:
@@ -241,6 +256,11 @@ def _only(quantity: str, names: list[str], entries: Mapping[str, Any]) -> str:
                 f"{'stress' if quantity == 'virial' else quantity}_key="
             )
     return first
+
+
+def _apart(names: Sequence[str], entries: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of energies that are not that of the first name."""
+    return tuple(key for key in names[1:] if not np.array_equal(entries[key], entries[names[0]]))
 
 
 def _refuse_other_forces(atoms: Atoms, energy: str, others: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Energy, forces and stress of a labelled structure, from wherever ASE or a file keeps them."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from ase_bmdal.structures.dialects import (
     listed,
     weights_of,
 )
+
+log = logging.getLogger(__name__)
 
 KNOWN = LabelKeys()  # names of the known dialects
 OURS = ("gmnncalculator", "ontheflycalculator")  # what ASE calls our calculators, also in trajectories
@@ -181,6 +184,7 @@ def labels_of(structures: Sequence[Atoms], keys: LabelKeys = KNOWN) -> list[Labe
         except ValueError as error:
             raise ValueError(f"structure {index}: {error}") from None
     refuse_levels(labels, "structure")
+    warn_of_two_energies(labels, "structure")
     _refuse_predictions(structures, labels, keys)
     refuse_zeros(labels)
     for name in ("forces", "stress"):
@@ -202,7 +206,7 @@ def summary(labels: Sequence[Label]) -> str:
     text = "{}: {}, {}, {}".format(
         *map(_counted, [len(labels), *counts], ("structure", "energy", "force", "stress"))
     )
-    if keys := listed(key for found in founds for key in found.keys):
+    if keys := listed(key for found in founds for key in found.told):
         text += f"; from {keys}"
     if unused := listed(key for found in founds for key in found.unused):
         text += f"; not used: {unused}"
@@ -226,6 +230,24 @@ def refuse_levels(labels: Sequence[Label | None], noun: str) -> None:
                 f"{noun} {index}: expected a label of the level of {noun} {first}, which is "
                 f"{listed(expected.keys)}, got {listed(found.keys)}; say which to take with energy_key="
             )
+
+
+def warn_of_two_energies(labels: Sequence[Label | None], noun: str) -> None:
+    """Say if some have a free energy that is not their energy, and others an energy only, which may be either.
+
+    That is no error by itself: an energy of a label that we have stored is the free energy, where there was one.
+    """
+    founds = [(index, label.found) for index, label in enumerate(labels) if label and label.found]
+    free = next(((index, found.apart[0]) for index, found in founds if found.apart), None)
+    plain = next(
+        (index for index, found in founds if not found.keys[0].lower().endswith("free_energy")), None
+    )
+    if free and plain is not None:
+        log.warning(
+            "%s %d has a free energy that differs from its %s, and %s %d an energy only: if that is no free energy, "
+            "say energy_key=%r",
+            *(noun, free[0], free[1], noun, plain, free[1]),
+        )
 
 
 def _refuse_predictions(structures: Sequence[Atoms], labels: Sequence[Label], keys: LabelKeys) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from ase_bmdal.cli import main
+from ase_bmdal.cli import demo, main
 from ase_bmdal.cli.demo import draw
 from ase_bmdal.report.errors import ForcePairs
 from ase_bmdal.report.figures import learning_figure, save_figure
@@ -36,6 +36,18 @@ def test_runs_and_is_taken_up(tmp_path):
     assert re.search(r"On 50 frames .* forces MAE \d+, RMSE \d+ meV/Å", first)
     assert imread(tmp_path / "run" / "learning.png").shape == (675, 1440, 4)
     assert "I0000" not in run.stderr  # TensorFlow's start-up messages
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"), [([], demo.SECOND_ACT), (["--directory", str(demo.FIRST_ACT)], demo.FIRST_ACT)]
+)
+def test_a_baseline_has_a_folder_of_its_own_unless_one_is_named(monkeypatch, named, expected):
+    folders = []
+    monkeypatch.setattr(demo, "learn", lambda arguments: folders.append(arguments.directory))
+    monkeypatch.setattr(demo, "put_to_the_test", lambda model, seed: (None, ""))
+    monkeypatch.setattr(demo, "draw", lambda path, pairs: 0)
+    assert main(["demo", "--baseline", *named]) == 0
+    assert folders == [expected]
 
 
 def test_the_figure_shows_the_independent_trajectory(tmp_path):

@@ -161,7 +161,7 @@ def test_wrong_selections(method, n, expected, unlabelled, capsys):
             program.demo,
             ["demo"],
             "",
-            "Interrupted: all labels .* are kept in ethanol; the same command goes on.",
+            "Interrupted: all labels .* are kept in ethanol-demo; the same command goes on.",
         ),
         (program.demo, ["demo"], "Interrupted after step 7: ...", r"Interrupted after step 7: \.\.\."),
     ],

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from ase import units
 from ase.calculators.emt import EMT
-from ase.io import read
 from ase.md.verlet import VelocityVerlet
 
 from ase_bmdal import GMNNCalculator
@@ -111,8 +110,10 @@ def test_goes_on_with_the_same_baseline_written_otherwise(finished):
 )
 def test_refuses_another_baseline(finished, other, why):
     run, watch = finished
+    before = (run / "settings.json").read_text()
     with pytest.raises(RunFolderError, match=f"baseline: {why}"):
-        learning(watch.reference, run, baseline=other)
+        learning(watch.reference, run, baseline=other, batch_size=2)
+    assert (run / "settings.json").read_text() == before
     learning(watch.reference, run, baseline=PAIRS).close()  # nothing is left locked
 
 
@@ -126,8 +127,7 @@ def test_refuses_a_baseline_where_there_was_none(tmp_path, watch):
 def test_labels_of_a_run_serve_another_baseline_without_the_reference(finished, tmp_path):
     run, watch = finished
     calls = watch.calls
-    old = read(f"{run / 'labels.db'}@status=done")
-    with learning(watch.reference, tmp_path / "other", baseline=STIFFER, initial=old, max_rounds=0) as calc:
+    with learning(watch.reference, tmp_path / "other", baseline=STIFFER, initial=run, max_rounds=0) as calc:
         walk(copper(), calc, 1)
     assert watch.calls == calls
     before, after = done(run), done(tmp_path / "other")

@@ -15,7 +15,7 @@ from ase_bmdal.potential.loss import compiled_losses, loss_terms
 from ase_bmdal.potential.network import initial_parameters
 from ase_bmdal.potential.regression import fit_reference, rebase, scale_of_forces
 from ase_bmdal.potential.settings import Descent, LearningRates, ModelSettings, TrainingSettings
-from ase_bmdal.potential.training import train
+from ase_bmdal.potential.training import split, train
 from ase_bmdal.structures.batch import BatchShape
 from ase_bmdal.structures.labels import Label, label_of, labels_of
 from tests.builders import random_model, rattled
@@ -342,6 +342,13 @@ class TestTrain:
         model = train(data, architecture=TINY, epochs=1)
         assert model.elements == (1, 8, 29)
         assert [label.stress is not None for label in model.predict(data)] == [True] * 6 + [False] * 3
+
+    @pytest.mark.parametrize(
+        ("n", "valid", "n_valid"), [(10, 0.04, 1), (10, 0.3, 3), (4, 0.9, 3), (1, 0.5, 0), (10, 0, 0)]
+    )
+    def test_a_fraction_holds_out_one_at_least_and_not_all(self, n, valid, n_valid):
+        train_set, valid_set = split(crystals(n), valid, 0)
+        assert (len(train_set), len(valid_set)) == (n - n_valid, n_valid)
 
     def test_a_part_is_held_out(self):
         data, epochs = crystals(10), []

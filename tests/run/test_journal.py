@@ -67,6 +67,22 @@ def test_what_a_newer_version_has_written_is_passed_over(tmp_path):
     assert journal.read(tmp_path) == [EVENTS[0], Rewound(2, 1, "", 1)]
 
 
+def test_a_cause_that_only_a_newer_version_knows_is_unknown(tmp_path):
+    line = {"event": "Round", **vars(a_round(0)), "cause": "annealed"}
+    (tmp_path / "journal.jsonl").write_text(json.dumps(line) + "\n")
+    assert journal.read(tmp_path) == [a_round(0, cause=Cause.UNKNOWN)]
+
+
+@pytest.mark.parametrize("line", ['{"event": "Round", "round": 1}', '{"event": ["Round"]}', "null"])
+def test_a_line_that_lacks_something_costs_that_line_only(tmp_path, line, caplog):
+    journal.append(tmp_path, EVENTS[0])
+    with (tmp_path / "journal.jsonl").open("a") as file:
+        file.write(line + "\n")
+    journal.append(tmp_path, EVENTS[1])
+    assert journal.read(tmp_path) == EVENTS[:2]
+    assert "line 2 is unfinished or damaged" in caplog.text
+
+
 def test_a_run_from_before_there_were_journals_is_taken_up(tmp_path):
     line = {**vars(a_round(0, reason="first contact")), "cause": None}
     del line["cause"], line["walker"]

@@ -180,6 +180,33 @@ class TestDialects:
         assert summary([label]).endswith("from E_pbe, F_pbe, V_pbe")
         assert label_of(label.attach(atoms)).energy == 3.0
 
+    def test_energies_of_two_kinds_are_named(self, caplog):
+        both, equal = water(energy=-3.0, free_energy=-3.05), water(energy=-3.0, free_energy=-3.0)
+        labels_of([both, equal])
+        labels_of([equal, water(energy=-3.0)])
+        labels_of([both, water(energy=-3.0)], LabelKeys(energy="energy"))
+        assert caplog.text == ""
+        labels_of([equal, both, water(energy=-3.0)])
+        assert "structure 1 has a free energy that differs from its energy, and structure 2" in caplog.text
+        assert "say energy_key='energy'" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("name", "is_virial"),
+        [
+            ("virial_stress", False),
+            ("Virial_Stresses", False),
+            ("S_pbe", False),
+            ("stress_virial", True),
+            ("my_virials", True),
+            ("virial_pbe", True),
+        ],
+    )
+    def test_the_end_of_a_given_name_says_whether_it_is_a_virial(self, name, is_virial):
+        atoms = copper(energy=1.0, **{name: np.ones(6)})
+        label = label_of(atoms, LabelKeys(stress=name))
+        np.testing.assert_allclose(label.stress, -1 / atoms.get_volume() if is_virial else 1.0)
+        assert summary([label]).endswith(f"{name} (a virial)" if is_virial else name)
+
     def test_names_that_are_nowhere(self):
         with pytest.raises(ValueError, match="got Cu4 without E_pbe; it has total_energy: say which"):
             labels_of([copper(total_energy=1.0)], LabelKeys(energy="E_pbe"))

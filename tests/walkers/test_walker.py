@@ -46,7 +46,7 @@ def test_frames_say_whose_they_are(watch, run):
     assert (last.cause, last.walker) == (Cause.POOL_FULL, "900 K")
 
 
-@pytest.mark.parametrize("wrong", ["", "900", "1e3"])
+@pytest.mark.parametrize("wrong", ["", "900", "1e3", "True", "False"])
 def test_a_name_is_no_number(watch, run, wrong):
     """ase.db takes no text that reads like one."""
     calc = learning(watch.reference, run)
