@@ -22,9 +22,10 @@ def identity_of(reference: Callable[[], Any], initial: Sequence[Atoms] | None) -
     Parameters
     ----------
     reference
-        Its name, the constants and names its code uses, and what those names stand for in its module: plain values,
-        functions and classes. Another method or basis set makes another reference, another line number or Python
-        version does not; nor does another version of an installed package, which is known by its name only.
+        Its name, the constants and names its code uses, and what those names stand for in its module: plain values
+        that are no absolute paths, functions and classes. Another method or basis set makes another reference, another
+        line number or Python version does not; nor does another version of an installed package, which is known by its
+        name only.
     initial
         Initial structures; None if first contact made them.
     """
@@ -95,7 +96,7 @@ def _behind(user: Any, module: str, seen: set[int]) -> Iterator[str]:
         if isinstance(value, list | dict) and not value:
             continue  # such as a store that calls will fill
         if _is_plain(value):
-            yield f"{name} {_text(value)}"
+            yield f"{name} {_text(_anywhere(value))}"
         elif _is_of(value, module) and id(value) not in seen:
             seen.add(id(value))
             yield from (name, *_fingerprint(value), *_behind(value, module, seen))
@@ -137,6 +138,15 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     return isinstance(value, str | bytes | int | float | complex | None)
+
+
+def _anywhere(value: Any) -> Any:
+    """The same wherever files lie: scratch folders have another name in each job, and runs are moved."""
+    if isinstance(value, dict):
+        return {key: _anywhere(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_anywhere(each) for each in value]
+    return "path" if isinstance(value, str) and value.startswith(("/", "~")) else value
 
 
 def _is_of(value: Any, module: str) -> bool:

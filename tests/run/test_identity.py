@@ -130,6 +130,13 @@ def test_what_a_name_of_the_module_stands_for_counts(old, new):
     assert origin(before) != origin(now)
 
 
+def test_where_files_lie_does_not_count():
+    """Scratch folders have another name in each job."""
+    script = "SCRATCH = {!r}\n\ndef reference():\n    return SCRATCH\n"
+    found = [origin(of_script(script.format(each))["reference"]) for each in ("/tmp/1", "/tmp/2", "PBE/TZVP")]
+    assert found[0] == found[1] != found[2]
+
+
 def test_a_class_counts_with_what_is_in_it():
     before, now = (of_script(text)["Calculator"] for text in (SCRIPT, SCRIPT.replace("0.2", "0.3")))
     assert origin(before) != origin(now)
