@@ -110,7 +110,13 @@ def contents(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
 def on_this_disk(folder: str, prefix: str) -> list[tuple[str, bytes]]:
     """Labels that workers of this user kept in a local scratch folder, as `contents` gives them."""
     paths = Path(os.path.expandvars(folder)).glob(f"{prefix}*{SUFFIX}")
-    return list(contents(path for path in paths if path.stat().st_uid == os.getuid()))
+    return list(contents(path for path in paths if _is_mine(path)))
+
+
+def _is_mine(path: Path) -> bool:
+    with contextlib.suppress(OSError):  # removed in the meantime
+        return path.lstat().st_uid == os.getuid()
+    return False
 
 
 def decode(content: bytes, path: str) -> KeptLabel:

@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -62,8 +63,19 @@ def backend(client: "Client", settings: LabellingSettings) -> Backend:
         owned=False,
         hindrance=Presence(client, settings).hindrance,
         lease=lease_of(client, settings),
-        everywhere=lambda call: client.run(call, on_error="ignore").values(),
+        everywhere=partial(everywhere, client),
     )
+
+
+def everywhere(client: "Client", call: Callable[[], Any]) -> list[Any]:
+    """What a function gives here and at the workers that are there; what it raises at one is logged."""
+    found = [call()]
+    for worker, given in client.run(call, on_error="return").items():
+        if isinstance(given, BaseException):
+            log.warning("the dask worker %s is passed over: %s", worker, Failure.of(given))
+        else:
+            found.append(given)
+    return found
 
 
 def lease_of(client: "Client", settings: LabellingSettings) -> Callable[[Path], Lease]:

@@ -123,6 +123,13 @@ def test_jobs_may_wait_in_their_queue_for_days(monkeypatch):
     assert "no workers" in limited.hindrance()
 
 
+def test_here_and_where_the_workers_are(caplog):
+    given = {"tcp://one": 2, "tcp://two": OSError("no disk")}
+    client = SimpleNamespace(run=lambda call, on_error: given if on_error == "return" else None)
+    assert dask.everywhere(client, lambda: 1) == [1, 2]
+    assert "tcp://two is passed over: OSError: no disk" in caplog.text
+
+
 class Programs:
     """A scheduler and a worker as programs of their own."""
 
