@@ -11,7 +11,7 @@ from ase_bmdal.labelling.lease import Lease
 
 def file_lease(path: Path) -> Lease:
     """One that workers see if they see the run folder."""
-    return Lease(path=path)
+    return Lease(path=path, home=path.parents[1].stat().st_ino)
 
 
 def on_this_machine(call: Callable[[], Any]) -> Iterable[Any]:
