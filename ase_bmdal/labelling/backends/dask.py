@@ -122,8 +122,12 @@ class SchedulerLease(Lease):
         watch(replace(self, client=client), is_worker=True)
 
     def begin(self) -> None:
-        """See `Lease.begin`."""
-        self.renew()
+        """See `Lease.begin`; a scheduler that is away knows of it by the first renewal after it is back."""
+        try:
+            self.renew()
+        except OSError:
+            if closed(self.client):
+                raise
 
     def renew(self) -> None:
         """See `Lease.renew`."""

@@ -311,3 +311,10 @@ class TestLocalScratch:
         lease = dask.SchedulerLease(path=tmp_path, name="mine", client=SimpleNamespace(status="closed"))
         with pytest.raises(ConnectionError, match="the dask client is closed"):
             getattr(lease, ask)()
+
+    def test_a_batch_may_begin_while_the_scheduler_is_looked_for(self, tmp_path):
+        client = SimpleNamespace(status="connecting")
+        lease = dask.SchedulerLease(path=tmp_path, name="mine", client=client)
+        lease.begin()
+        with pytest.raises(ConnectionError, match="the dask client is connecting"):
+            lease.renew()
