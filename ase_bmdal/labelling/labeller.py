@@ -165,7 +165,14 @@ class Labeller:
         pending
             Structures without a label, by number.
         """
-        return harvest(self.scratch, pending, self._identity, self.settings, self._kept_elsewhere())
+        return harvest(
+            self.scratch,
+            pending,
+            self._identity,
+            self.settings,
+            elsewhere=self._kept_elsewhere(),
+            left=self._backend.left,
+        )
 
     def _kept_elsewhere(self) -> list[tuple[str, bytes]]:
         """Files of labels on disks of workers."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PREFIX = "ase-bmdal-"  # of the variables
 LONGEST_LOOK = 1.0  # seconds for the scheduler to say that a batch is over
 LOOK = 5.0  # seconds between two questions to the scheduler
 WARNING = 60.0  # seconds without a worker after which the user is told
@@ -63,6 +64,7 @@ def backend(client: "Client", settings: LabellingSettings) -> Backend:
         owned=False,
         hindrance=Presence(client, settings).hindrance,
         lease=lease_of(client, settings),
+        left=partial(left_lease, client),
         everywhere=partial(everywhere, client),
     )
 
@@ -84,9 +86,17 @@ def lease_of(client: "Client", settings: LabellingSettings) -> Callable[[Path], 
         return file_lease
 
     def made(path: Path) -> Lease:
-        return SchedulerLease(path=path, name=f"ase-bmdal-{uuid.uuid4().hex}", client=client)
+        return SchedulerLease(path=path, name=f"{PREFIX}{uuid.uuid4().hex}", client=client)
 
     return made
+
+
+def left_lease(client: "Client", path: Path) -> Lease:
+    """That of a driver which is gone, by the scheduler if its file names a variable; raises OSError without a file."""
+    name = path.read_text(errors="replace")
+    if name.startswith(PREFIX):
+        return SchedulerLease(path=path, name=name, client=client)
+    return Lease(path=path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +106,7 @@ class SchedulerLease(Lease):
     Parameters
     ----------
     path
-        Whether or not there is such a file.
+        Has the name in it, for the next driver; workers need not see it.
     name
         Of the variable.
     client
@@ -123,6 +133,7 @@ class SchedulerLease(Lease):
 
     def begin(self) -> None:
         """See `Lease.begin`; a scheduler that is away knows of it by the first renewal after it is back."""
+        self.path.write_text(self.name)
         try:
             self.renew()
         except OSError:
@@ -136,6 +147,7 @@ class SchedulerLease(Lease):
     def end(self) -> None:
         """See `Lease.end`."""
         self._variable(lambda variable: variable.delete())
+        self.path.unlink(missing_ok=True)
 
     def stamp(self) -> object:
         """See `Lease.stamp`."""
