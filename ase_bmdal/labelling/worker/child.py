@@ -111,12 +111,19 @@ def inside(scratch: Path, home: Path) -> Iterator[None]:
     with contextlib.suppress(OSError):  # of a disk that is full
         os.write(1, header().encode())
     yield
+    flush()  # what is printed belongs to this structure, not to the next
+    for descriptor in (1, 2):  # some file systems keep what is open, and its folder
+        _redirect(os.devnull, os.O_WRONLY, descriptor)
+    with contextlib.suppress(OSError):  # it may be gone, and the label is there
+        os.chdir(home)
+
+
+def flush() -> None:
+    """Have all be written that Python and C keep back of what was printed."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
-    ctypes.CDLL(None).fflush(None)  # what C wrote belongs to this structure, not to the next
-    with contextlib.suppress(OSError):  # it may be gone, and the label is there
-        os.chdir(home)
+    ctypes.CDLL(None).fflush(None)
 
 
 def _redirect(path: str, flags: int, descriptor: int) -> None:
