@@ -206,6 +206,11 @@ class TestHarvest:
             later.in_flight().written(found)
         assert list(disk.iterdir()) == []
 
+    def test_by_a_driver_that_calls_the_folder_otherwise(self, tmp_path, disk, left):
+        (tmp_path / "link").symlink_to(tmp_path)
+        with labelling(tmp_path / "link" / "link", disk, "in-process", identity="EMT") as later:
+            assert later.harvest(STRUCTURES).keys() == {7, 12}
+
     def test_by_a_driver_that_asks_the_workers(self, tmp_path, disk, left):
         """Two of three see this disk, and none the driver's; one has something else on it."""
         with labelling(tmp_path, disk, "in-process", identity="EMT") as later:
