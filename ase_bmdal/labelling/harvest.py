@@ -2,13 +2,14 @@
 
 import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ase import Atoms
 
+from ase_bmdal.labelling.backends.base import file_lease
 from ase_bmdal.labelling.kept import BATCH, SUFFIX, KeptLabel, contents, decode, remove
-from ase_bmdal.labelling.lease import RUNNING
+from ase_bmdal.labelling.lease import RUNNING, Lease
 from ase_bmdal.labelling.outcome import ComputedLabel
 from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.labelling.worker.checks import refusal_before, refusal_of
@@ -22,6 +23,7 @@ def harvest(
     identity: str,
     settings: LabellingSettings,
     elsewhere: Iterable[tuple[str, bytes]] = (),
+    left: Callable[[Path], Lease] = file_lease,
 ) -> dict[int, ComputedLabel]:
     """Find finished labels; to be called while no driver but this one works in the folder, and nothing is in flight.
 
@@ -40,6 +42,8 @@ def harvest(
         Limits that a label has to keep.
     elsewhere
         Path and content of files on disks of workers.
+    left
+        See `Backend`.
 
     Returns
     -------
@@ -56,7 +60,7 @@ def harvest(
             found[kept.number] = kept.label
         else:
             remove(kept.label)
-    _end_leases(scratch)
+    _end_leases(scratch, left)
     return found
 
 
@@ -74,8 +78,9 @@ def _is_wanted(kept: KeptLabel, atoms: Atoms | None, identity: str, settings: La
     return not (refusal_before(atoms, settings) or refusal_of(kept.label, atoms, settings))
 
 
-def _end_leases(scratch: Path) -> None:
+def _end_leases(scratch: Path, left: Callable[[Path], Lease]) -> None:
     for batch in scratch.glob(f"{BATCH}*"):
         with contextlib.suppress(OSError):
-            (batch / RUNNING).unlink(missing_ok=True)
+            left(batch / RUNNING).end()
+        with contextlib.suppress(OSError):
             batch.rmdir()

@@ -100,11 +100,11 @@ class InFlight:
         arrived = self.drain()
         if arrived:
             return arrived
-        self._refuse()
+        self._refuse_to_go_on()
         self._hand_over(len(self._waiting) if self._backend.isolated else min(1, len(self._waiting)))
         arrived = self._take(timeout)
         if not arrived:
-            self._refuse()
+            self._refuse_to_go_on()
             self._refuse_to_wait_in_vain()
         return arrived
 
@@ -124,8 +124,10 @@ class InFlight:
         Raises
         ------
         LabellingError
-            If the executor takes no structures, or has lost the same one twice.
+            If a worker does not see the scratch folder; if the executor takes no structures, or has lost the same one
+            twice.
         """
+        self._losses.refuse_unseen()
         if self._losses.trouble:
             why = [self._losses.trouble[0], self._backend.hindrance()]
             self._losses.trouble = []
@@ -139,6 +141,11 @@ class InFlight:
         self._queue.cancel()
         self._structures.clear()
         self._waiting.clear()
+        self._losses = Losses()
+
+    def _refuse_to_go_on(self) -> None:
+        self._refuse()
+        self._losses.refuse_unseen()
 
     def _refuse_to_wait_in_vain(self) -> None:
         if self._structures and (reason := self._backend.hindrance()):
@@ -208,28 +215,38 @@ class Losses:
 
     def __init__(self) -> None:
         self.trouble: list[str] = []
+        self._unseen: list[str] = []
         self._tried: set[int] = set()
 
     def again(self, lost: Mapping[int, NotFinished]) -> list[int]:
-        """Which of them to try again.
-
-        Raises
-        ------
-        LabellingError
-            If a worker does not see the folder of the batch.
-        """
-        for index, reason in lost.items():
-            if isinstance(reason, Unseen):
-                host, folder, why = reason.args
-                raise LabellingError(
-                    f"the label worker on {host} does not see {folder}: {why}. All workers need the run folder "
-                    "under the same path: put it on a file system that they share, or have labels computed on disks "
-                    'of theirs, by LabellingSettings(local_scratch="/tmp")'
-                )
-            if index in self._tried:
-                self.trouble.append(f"structure {index} was lost twice: {reason}")
-        again = [index for index in lost if index not in self._tried]
+        """Which of them to try again; none of a worker that does not see the folder of the batch."""
+        unseen = {index: reason for index, reason in lost.items() if isinstance(reason, Unseen)}
+        self._unseen.extend(map(_text, unseen.values()))
+        twice = (lost.keys() - unseen.keys()) & self._tried
+        self.trouble.extend(f"structure {index} was lost twice: {lost[index]}" for index in sorted(twice))
+        again = [index for index in lost if index not in self._tried | unseen.keys()]
         if again:
             log.warning("lost %d structures, which are tried once more: %s", len(again), lost[again[0]])
         self._tried.update(again)
         return again
+
+    def refuse_unseen(self) -> None:
+        """Say once that a worker does not see the folder of the batch.
+
+        Raises
+        ------
+        LabellingError
+            If one does not.
+        """
+        unseen, self._unseen = self._unseen, []
+        if unseen:
+            raise LabellingError(unseen[0])
+
+
+def _text(unseen: Unseen) -> str:
+    host, folder, why = unseen.args
+    return (
+        f"the label worker on {host} does not see {folder}: {why}. All workers need the run folder under the same "
+        "path: put it on a file system that they share, or have labels computed on disks of theirs, by "
+        'LabellingSettings(local_scratch="/tmp")'
+    )

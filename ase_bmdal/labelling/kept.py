@@ -72,9 +72,8 @@ def keep(label: ComputedLabel, task: LabelTask, scratch: Path) -> ComputedLabel:
     """
     name, content = scratch.name, io.BytesIO()
     if task.settings.local_scratch is not None:
-        prefix = local_prefix(task.scratch.parents[1], task.identity)
-        _forget(scratch.parent, prefix, task.oldest)
-        name = f"{prefix}{task.number:05d}"
+        _forget(scratch.parent, task.prefix, task.oldest)
+        name = f"{task.prefix}{task.number:05d}"
     path = scratch.with_name(name + SUFFIX)
     np.savez(content, allow_pickle=False, **_arrays(label, task))
     with contextlib.suppress(OSError):
@@ -86,16 +85,16 @@ def keep(label: ComputedLabel, task: LabelTask, scratch: Path) -> ComputedLabel:
 
 
 def local_prefix(scratch: Path, identity: str) -> str:
-    """What the names of labels begin with that workers keep on disks of their own.
+    """By the driver: what the names of labels begin with that workers keep on disks of their own.
 
     Parameters
     ----------
     scratch
-        Folder of the labeller, as the driver calls it.
+        Folder of the labeller, by whatever path.
     identity
         Who the labels are from.
     """
-    return f"ase-bmdal-{hashlib.sha256(f'{scratch} {identity}'.encode()).hexdigest()[:16]}-"
+    return f"ase-bmdal-{hashlib.sha256(f'{scratch.resolve()} {identity}'.encode()).hexdigest()[:16]}-"
 
 
 def contents(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
@@ -110,7 +109,13 @@ def contents(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
 def on_this_disk(folder: str, prefix: str) -> list[tuple[str, bytes]]:
     """Labels that workers of this user kept in a local scratch folder, as `contents` gives them."""
     paths = Path(os.path.expandvars(folder)).glob(f"{prefix}*{SUFFIX}")
-    return list(contents(path for path in paths if path.stat().st_uid == os.getuid()))
+    return list(contents(path for path in paths if _is_mine(path)))
+
+
+def _is_mine(path: Path) -> bool:
+    with contextlib.suppress(OSError):  # removed in the meantime
+        return path.lstat().st_uid == os.getuid()
+    return False
 
 
 def decode(content: bytes, path: str) -> KeptLabel:

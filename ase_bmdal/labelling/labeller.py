@@ -77,7 +77,7 @@ class Labeller:
         self.settings = settings or LabellingSettings()
         self.scratch = Path(scratch).absolute()
         self._reference, self._identity = capture(reference, baseline), identity
-        self._name = uuid.uuid4().hex
+        self._name, self._prefix = uuid.uuid4().hex, local_prefix(self.scratch, identity)
         self._flights: WeakSet[InFlight] = WeakSet()
         self._closed, self._stop_reason = False, ""
         self._backend = resolve(executor, n_workers, self.settings)
@@ -165,14 +165,21 @@ class Labeller:
         pending
             Structures without a label, by number.
         """
-        return harvest(self.scratch, pending, self._identity, self.settings, self._kept_elsewhere())
+        return harvest(
+            self.scratch,
+            pending,
+            self._identity,
+            self.settings,
+            elsewhere=self._kept_elsewhere(),
+            left=self._backend.left,
+        )
 
     def _kept_elsewhere(self) -> list[tuple[str, bytes]]:
         """Files of labels on disks of workers."""
         folder = self.settings.local_scratch
         if folder is None:
             return []
-        look = partial(on_this_disk, folder, local_prefix(self.scratch, self._identity))
+        look = partial(on_this_disk, folder, self._prefix)
         try:
             return [file for files in self._backend.everywhere(look) for file in files]
         except Exception as error:  # whatever engines and disks raise
@@ -189,6 +196,7 @@ class Labeller:
             owner=self._name,
             number=number,
             identity=self._identity,
+            prefix=self._prefix,
             isolated=self._backend.isolated,
         )
 

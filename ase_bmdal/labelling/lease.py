@@ -35,12 +35,15 @@ class Lease:
     expiry
         Seconds of looking without a touch after which the driver counts as gone. File systems on a network may be a
         minute late.
+    home
+        Number that the file system has for the folder of the labeller; 0 if it is of no use.
     """
 
     path: Path
     renewal: float = 15.0
     look: float = 5.0
     expiry: float = 120.0
+    home: int = 0
 
     def is_wanted(self) -> bool:
         """Whether the labels are still wanted, as far as this process knows; costs nothing."""
@@ -65,9 +68,16 @@ class Lease:
         return reason
 
     def follow(self) -> None:
-        """In a worker that need not see the file: if it does not, labels are wanted as long as its process lives."""
+        """In a worker that need not see the file.
+
+        If it does not, the batch has ended where the folder of the labeller is seen. Elsewhere labels are wanted as
+        long as its process lives.
+        """
         if self.why_unseen():
-            watch(self)
+            known = watch(self)
+            with contextlib.suppress(OSError):
+                if self.path.parents[1].stat().st_ino == self.home:  # and no other folder of that name
+                    known.is_over.set()
 
     def begin(self) -> None:
         """By the driver: have it seen; raises OSError."""

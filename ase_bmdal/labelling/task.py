@@ -32,6 +32,8 @@ class LabelTask:
         Of the structure, and the smallest in flight: what came before is written.
     identity
         Who the label is from; empty for a label that is not kept in a file.
+    prefix
+        What the name of its file begins with on a disk of the worker.
     isolated
         Whether to compute in a child process.
     """
@@ -45,6 +47,7 @@ class LabelTask:
     number: int = 0
     oldest: int = 0
     identity: str = ""
+    prefix: str = ""
     isolated: bool = True
 
     @property

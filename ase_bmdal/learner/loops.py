@@ -342,7 +342,9 @@ class Loop(ABC):
         """Write labels that had been finished, and not written, when this or an earlier process was interrupted."""
         if self._flight or self.learner.is_closed:
             return
-        found = self._labeller.harvest({task.id: task.atoms for task in self.learner.pending()})
+        kept = self._labeller.harvest({entry.id: entry.atoms for entry in self.learner.dataset.pending})
+        # The others keep their files, for a larger budget.
+        found = {task.id: kept[task.id] for task in self.learner.pending() if task.id in kept}
         if found:
             self.report(TakenOver(tuple(found)))
             self._tell(found)

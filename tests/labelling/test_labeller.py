@@ -20,6 +20,7 @@ from ase_bmdal.labelling import ComputedLabel, Failure, Labeller, LabellingSetti
 from ase_bmdal.labelling.backends import resolve
 from ase_bmdal.labelling.backends.in_process import InProcessExecutor
 from ase_bmdal.labelling.backends.local import LocalExecutor
+from ase_bmdal.labelling.outcome import Unseen
 from tests.labelling.treacherous import Treacherous, alive, copper, expect, pids_in, wait_until
 
 
@@ -286,6 +287,34 @@ def test_workers_that_do_not_see_the_folder(tmp_path, monkeypatch):
     ):
         label(labeller, [copper()])
     assert len(executor.tasks) == 1
+
+
+class Blind(Losing):
+    """Its first workers do not see the folder of the batch."""
+
+    def lose(self, future):
+        future.set_exception(Unseen("one", "/run", "No such file"))
+
+
+def test_what_comes_together_with_a_worker_that_does_not_see_the_folder(tmp_path):
+    with Labeller(EMT, scratch=tmp_path, executor=Blind(1)) as labeller:
+        flight = labeller.in_flight()
+        flight.submit({0: copper(), 1: copper()})
+        assert [(number, type(found)) for number, found in flight.poll().items()] == [(1, ComputedLabel)]
+        assert not flight
+        with pytest.raises(LabellingError, match="worker on one does not see /run: No such file"):
+            flight.check()
+        flight.check()
+
+
+def test_what_was_lost_before_it_was_given_up_is_forgotten(tmp_path):
+    with Labeller(EMT, scratch=tmp_path, executor=Losing(4)) as labeller:
+        flight = labeller.in_flight()
+        for _ in range(2):
+            flight.submit({0: copper()})
+            flight.poll()
+            flight.close()
+        flight.check()
 
 
 def test_a_worker_that_cannot_work(tmp_path, monkeypatch):

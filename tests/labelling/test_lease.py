@@ -1,11 +1,13 @@
 """Workers know by a file whether their labels are wanted; they look seldom and forgive the file system."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ase_bmdal.labelling import lease as module
+from ase_bmdal.labelling.backends.base import file_lease
 from ase_bmdal.labelling.lease import HeldLease, Lease, Watch
 from tests.labelling.treacherous import wait_until
 
@@ -114,3 +116,15 @@ def test_what_is_not_there_is_looked_for_again_before_it_is_said(tmp_path, monke
     pauses.clear()
     assert Lease(path=tmp_path / "never" / "running").why_unseen() == "No such file or directory"
     assert len(pauses) == module.FIRST_LOOKS - 1
+
+
+def test_a_batch_that_had_ended_before_its_first_task(tmp_path, monkeypatch):
+    """Unless the worker has only a folder of the same name."""
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+    lease = file_lease(tmp_path / "batch-one" / "running")
+    (tmp_path / "elsewhere").mkdir()
+    away = replace(lease, path=tmp_path / "elsewhere" / "batch-one" / "running")
+    not_mounted = replace(lease, path=tmp_path / "no" / "batch-one" / "running")
+    for each, is_wanted in ((lease, False), (away, True), (not_mounted, True)):
+        each.follow()
+        assert each.is_wanted() is is_wanted

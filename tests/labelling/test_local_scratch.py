@@ -15,6 +15,7 @@ from ase.calculators.emt import EMT
 from ase_bmdal.common.errors import LabellingError
 from ase_bmdal.labelling import ComputedLabel, Failure, Labeller, LabellingSettings, lease
 from ase_bmdal.labelling.backends.in_process import InProcessExecutor
+from ase_bmdal.labelling.kept import local_prefix
 from ase_bmdal.labelling.parcel import LARGEST, LEFT_OUT
 from tests.labelling.treacherous import Treacherous, alive, copper, expect, pids_in, wait_until
 
@@ -205,6 +206,11 @@ class TestHarvest:
             later.in_flight().written(found)
         assert list(disk.iterdir()) == []
 
+    def test_by_a_driver_that_calls_the_folder_otherwise(self, tmp_path, disk, left):
+        (tmp_path / "link").symlink_to(tmp_path)
+        with labelling(tmp_path / "link" / "link", disk, "in-process", identity="EMT") as later:
+            assert later.harvest(STRUCTURES).keys() == {7, 12}
+
     def test_by_a_driver_that_asks_the_workers(self, tmp_path, disk, left):
         """Two of three see this disk, and none the driver's; one has something else on it."""
         with labelling(tmp_path, disk, "in-process", identity="EMT") as later:
@@ -236,6 +242,12 @@ class TestHarvest:
         monkeypatch.setattr(os, "getuid", lambda: 12345)
         with labelling(tmp_path, disk, "in-process", identity="EMT") as later:
             assert later.harvest(STRUCTURES) == {}
+
+    def test_links_and_what_vanishes(self, tmp_path, disk, left):
+        link = disk / f"{local_prefix(tmp_path / 'scratch', 'EMT')}00001.npz"
+        link.symlink_to("/nothing")
+        with labelling(tmp_path, disk, "in-process", identity="EMT") as later:
+            assert later.harvest(STRUCTURES).keys() == {7, 12}
 
     def test_a_worker_removes_what_its_driver_cannot_see(self, tmp_path, disk, left):
         with labelling(tmp_path, disk, "in-process", identity="EMT") as later:

@@ -53,10 +53,13 @@ def labeller(folder, executor):
 def make_loop(request, tmp_path):
     """Makes a loop on the same folder, as another process would."""
 
-    def made(executor, events=None):
+    def made(executor, events=None, **settings):
         how = {"trainings": TrainingsByHand()} if request.param is Background else {}
         return request.param(
-            learner(tmp_path, batch_size=3), labeller(tmp_path, executor), Reporter(events), **how
+            learner(tmp_path, batch_size=3, **settings),
+            labeller(tmp_path, executor),
+            Reporter(events),
+            **how,
         )
 
     return made
@@ -117,6 +120,17 @@ def test_what_is_not_there_is_computed(tmp_path, make_loop):
     assert executor.numbers == sorted(ids)[:2]
     assert rows(tmp_path) >= ids
     assert not sound.exists()
+
+
+def test_labels_beyond_a_budget_that_was_lowered_stay(tmp_path, make_loop):
+    ids = left_by_a_kill(make_loop, tmp_path)
+    for more in (1, 3):
+        budget = len(rows(tmp_path) - ids) + more
+        loop = make_loop(executor := Counting(), max_labels=budget)
+        take_up(loop)
+        loop.close()
+        assert (executor.numbers, len(rows(tmp_path))) == ([], budget)
+        assert len(list((tmp_path / "scratch").glob("batch-*/*.npz"))) == 3 - more
 
 
 def test_a_kill_between_the_file_and_the_commit(tmp_path, make_loop, monkeypatch):

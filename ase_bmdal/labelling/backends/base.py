@@ -11,7 +11,7 @@ from ase_bmdal.labelling.lease import Lease
 
 def file_lease(path: Path) -> Lease:
     """One that workers see if they see the run folder."""
-    return Lease(path=path)
+    return Lease(path=path, home=path.parents[1].stat().st_ino)
 
 
 def on_this_machine(call: Callable[[], Any]) -> Iterable[Any]:
@@ -35,6 +35,8 @@ class Backend:
         Asked when nothing has come for a while: why nothing will come; empty while something may.
     lease
         Makes that of a batch, from its file.
+    left
+        That of a batch that a driver has left, from its file; raises OSError without one.
     everywhere
         Has a function called where the workers are, as far as can be, and gives what it returned there.
     n_workers
@@ -46,5 +48,6 @@ class Backend:
     isolated: bool = True
     hindrance: Callable[[], str] = str
     lease: Callable[[Path], Lease] = file_lease
+    left: Callable[[Path], Lease] = file_lease
     everywhere: Callable[[Callable[[], Any]], Iterable[Any]] = on_this_machine
     n_workers: int = 0

@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PREFIX = "ase-bmdal-"  # of the variables
 LONGEST_LOOK = 1.0  # seconds for the scheduler to say that a batch is over
 LOOK = 5.0  # seconds between two questions to the scheduler
 WARNING = 60.0  # seconds without a worker after which the user is told
@@ -62,8 +64,20 @@ def backend(client: "Client", settings: LabellingSettings) -> Backend:
         owned=False,
         hindrance=Presence(client, settings).hindrance,
         lease=lease_of(client, settings),
-        everywhere=lambda call: client.run(call, on_error="ignore").values(),
+        left=partial(left_lease, client),
+        everywhere=partial(everywhere, client),
     )
+
+
+def everywhere(client: "Client", call: Callable[[], Any]) -> list[Any]:
+    """What a function gives here and at the workers that are there; what it raises at one is logged."""
+    found = [call()]
+    for worker, given in client.run(call, on_error="return").items():
+        if isinstance(given, BaseException):
+            log.warning("the dask worker %s is passed over: %s", worker, Failure.of(given))
+        else:
+            found.append(given)
+    return found
 
 
 def lease_of(client: "Client", settings: LabellingSettings) -> Callable[[Path], Lease]:
@@ -72,9 +86,17 @@ def lease_of(client: "Client", settings: LabellingSettings) -> Callable[[Path], 
         return file_lease
 
     def made(path: Path) -> Lease:
-        return SchedulerLease(path=path, name=f"ase-bmdal-{uuid.uuid4().hex}", client=client)
+        return SchedulerLease(path=path, name=f"{PREFIX}{uuid.uuid4().hex}", client=client)
 
     return made
+
+
+def left_lease(client: "Client", path: Path) -> Lease:
+    """That of a driver which is gone, by the scheduler if its file names a variable; raises OSError without a file."""
+    name = path.read_text(errors="replace")
+    if name.startswith(PREFIX):
+        return SchedulerLease(path=path, name=name, client=client)
+    return Lease(path=path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +106,7 @@ class SchedulerLease(Lease):
     Parameters
     ----------
     path
-        Whether or not there is such a file.
+        Has the name in it, for the next driver; workers need not see it.
     name
         Of the variable.
     client
@@ -110,8 +132,13 @@ class SchedulerLease(Lease):
         watch(replace(self, client=client), is_worker=True)
 
     def begin(self) -> None:
-        """See `Lease.begin`."""
-        self.renew()
+        """See `Lease.begin`; a scheduler that is away knows of it by the first renewal after it is back."""
+        self.path.write_text(self.name)
+        try:
+            self.renew()
+        except OSError:
+            if closed(self.client):
+                raise
 
     def renew(self) -> None:
         """See `Lease.renew`."""
@@ -120,6 +147,7 @@ class SchedulerLease(Lease):
     def end(self) -> None:
         """See `Lease.end`."""
         self._variable(lambda variable: variable.delete())
+        self.path.unlink(missing_ok=True)
 
     def stamp(self) -> object:
         """See `Lease.stamp`."""

@@ -65,8 +65,11 @@ def serve(pipe: int) -> None:
     send(pipe, None)
     while True:
         atoms, with_stress, scratch = receive(pipe)
-        with inside(scratch, home):
-            reply = compute(atoms, with_stress, folder)
+        try:
+            with inside(scratch, home):
+                reply: Any = compute(atoms, with_stress, folder)
+        except OSError as error:  # of the folder, as a calculation raises none
+            reply = error
         send(pipe, reply)
 
 
@@ -101,17 +104,26 @@ def answer(loaded: "Loaded", atoms: Any, with_stress: bool, folder: Path) -> "Co
 
 @contextlib.contextmanager
 def inside(scratch: Path, home: Path) -> Iterator[None]:
-    """Work in the scratch folder, with everything printed going to a file there."""
+    """Work in the scratch folder, with everything printed going to a file there; raises OSError if that cannot be."""
     os.chdir(scratch)
     for descriptor in (1, 2):
         _redirect(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, descriptor)
-    os.write(1, header().encode())
+    with contextlib.suppress(OSError):  # of a disk that is full
+        os.write(1, header().encode())
     yield
+    flush()  # what is printed belongs to this structure, not to the next
+    for descriptor in (1, 2):  # some file systems keep what is open, and its folder
+        _redirect(os.devnull, os.O_WRONLY, descriptor)
+    with contextlib.suppress(OSError):  # it may be gone, and the label is there
+        os.chdir(home)
+
+
+def flush() -> None:
+    """Have all be written that Python and C keep back of what was printed."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
-    ctypes.CDLL(None).fflush(None)  # what C wrote belongs to this structure, not to the next
-    os.chdir(home)
+    ctypes.CDLL(None).fflush(None)
 
 
 def _redirect(path: str, flags: int, descriptor: int) -> None:

@@ -123,11 +123,15 @@ class LabelProcess:
         CalculationEnded
             If there is no answer; the process is then of no use any more.
         NotFinished
-            If nobody wants the label any more, or somebody else asked the process to end.
+            If nobody wants the label any more, somebody else asked the process to end, or it cannot work in the folder,
+            as on a disk that is full.
         """
         self.log = scratch / LOG
         with self._lock:
-            return self._exchange((atoms, with_stress, scratch), timeout, is_wanted)  # type: ignore[no-any-return]
+            reply = self._exchange((atoms, with_stress, scratch), timeout, is_wanted)
+        if isinstance(reply, OSError):
+            raise NotFinished(f"cannot work in the scratch folder {scratch}: {reply.strerror}")
+        return reply  # type: ignore[no-any-return]
 
     def _exchange(self, message: Any, timeout: float | None, is_wanted: Callable[[], bool]) -> Any:
         limit = float("inf") if timeout is None else time.monotonic() + timeout

@@ -244,13 +244,14 @@ def _next_task(comm: Any, connection: socket.socket) -> Any:
 def _answer(
     comm: Any, loaded: Loaded, atoms: Any, with_stress: bool, folder: Path, scratch: Path
 ) -> "ComputedLabel | Failure":
-    from ase_bmdal.labelling.worker.child import answer, inside
+    from ase_bmdal.labelling.worker.child import answer, flush, inside
 
     home = Path.cwd()
     with inside(scratch, home):
         reply = answer(loaded, atoms, with_stress, folder)
-    if isinstance(reply, Failure) and comm.rank > 0:  # the others may wait for this one
-        time.sleep(LAST_WORDS)
-        os.write(2, f"rank {comm.rank}: {reply}\n".encode())
-        comm.Abort(1)
+        if isinstance(reply, Failure) and comm.rank > 0:  # the others may wait for this one
+            flush()
+            time.sleep(LAST_WORDS)
+            os.write(2, f"rank {comm.rank}: {reply}\n".encode())
+            comm.Abort(1)
     return reply

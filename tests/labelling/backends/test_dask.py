@@ -123,6 +123,13 @@ def test_jobs_may_wait_in_their_queue_for_days(monkeypatch):
     assert "no workers" in limited.hindrance()
 
 
+def test_here_and_where_the_workers_are(caplog):
+    given = {"tcp://one": 2, "tcp://two": OSError("no disk")}
+    client = SimpleNamespace(run=lambda call, on_error: given if on_error == "return" else None)
+    assert dask.everywhere(client, lambda: 1) == [1, 2]
+    assert "tcp://two is passed over: OSError: no disk" in caplog.text
+
+
 class Programs:
     """A scheduler and a worker as programs of their own."""
 
@@ -229,6 +236,14 @@ DRIVER = """
 """
 
 
+def has_ended(lease):
+    try:
+        lease.stamp()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 class TestLocalScratch:
     """Workers need not see the run folder: whether labels are wanted they learn from the scheduler."""
 
@@ -294,6 +309,18 @@ class TestLocalScratch:
         wait_until(lambda: list((tmp_path / "disk").iterdir()) == [])
         assert cluster.submit(int).result() == 0
 
+    def test_the_next_driver_ends_what_one_has_left_that_was_killed(self, tmp_path):
+        scratch, settings = tmp_path / "scratch", LabellingSettings(local_scratch=str(tmp_path / "disk"))
+        (scratch / "batch-one").mkdir(parents=True)
+        with client_of(0, tmp_path) as client:
+            lease = dask.lease_of(client, settings)(scratch / "batch-one" / "running")
+            lease.begin()
+            lease.stamp()
+            with Labeller(EMT, scratch=scratch, executor=client, settings=settings) as later:
+                later.harvest({})
+            wait_until(lambda: has_ended(lease))
+        assert list(scratch.iterdir()) == []
+
     def test_a_lease_travels_without_its_client(self, tmp_path):
         lease = dask.SchedulerLease(path=tmp_path, name="mine", client=SimpleNamespace(status="closed"))
         assert pickle.loads(pickle.dumps(lease)) == lease
@@ -301,6 +328,14 @@ class TestLocalScratch:
 
     @pytest.mark.parametrize("ask", ["begin", "renew", "end", "stamp"])
     def test_a_client_that_is_closed_is_not_asked(self, tmp_path, ask):
-        lease = dask.SchedulerLease(path=tmp_path, name="mine", client=SimpleNamespace(status="closed"))
+        closed = SimpleNamespace(status="closed")
+        lease = dask.SchedulerLease(path=tmp_path / "running", name="mine", client=closed)
         with pytest.raises(ConnectionError, match="the dask client is closed"):
             getattr(lease, ask)()
+
+    def test_a_batch_may_begin_while_the_scheduler_is_looked_for(self, tmp_path):
+        client = SimpleNamespace(status="connecting")
+        lease = dask.SchedulerLease(path=tmp_path / "running", name="mine", client=client)
+        lease.begin()
+        with pytest.raises(ConnectionError, match="the dask client is connecting"):
+            lease.renew()
