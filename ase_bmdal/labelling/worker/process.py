@@ -18,7 +18,7 @@ from ase_bmdal.labelling.settings import LabellingSettings
 from ase_bmdal.labelling.worker.child import LOG
 from ase_bmdal.labelling.worker.environment import clean_environment
 from ase_bmdal.labelling.worker.guard import GRACE, ask_to_end, end_session
-from ase_bmdal.labelling.worker.last_words import how_it_ended, last_words
+from ase_bmdal.labelling.worker.last_words import MOST, how_it_ended, last_words
 from ase_bmdal.labelling.worker.messages import receive, send
 from ase_bmdal.labelling.worker.start import start_child
 
@@ -177,8 +177,9 @@ class LabelProcess:
         return kind(f"the process of the calculation {how}{self._last_words()}")
 
     def _last_words(self) -> str:
-        with contextlib.suppress(OSError):
-            return last_words(self.log.read_bytes())
+        with contextlib.suppress(OSError), self.log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - MOST))  # of what may be gigabytes
+            return last_words(file.read(MOST))
         return ""
 
     def _end(self, grace: float) -> int:
