@@ -53,6 +53,7 @@ class InFlight:
         self._backend, self._make_task, self._scratch, self._refuse = backend, make_task, scratch, refuse
         self._queue = TaskQueue(backend.executor, on_arrival)
         self._structures: dict[int, Atoms] = {}
+        self._unwritten: set[int] = set()  # taken out, and not where they belong yet
         self._waiting: deque[int] = deque()
         self._losses = Losses()
         self._held: HeldLease | None = None
@@ -114,6 +115,7 @@ class InFlight:
 
     def written(self, outcomes: Mapping[int, Outcome]) -> None:
         """Outcomes that were taken out are where they belong: labels need not be kept in files any more."""
+        self._unwritten -= outcomes.keys()
         for outcome in outcomes.values():
             if isinstance(outcome, ComputedLabel):
                 remove(outcome)
@@ -160,7 +162,7 @@ class InFlight:
             lease = self._held.lease
             task = self._make_task(number, self._structures[number], _folder(lease, number), lease)
             try:
-                self._queue.submit(number, replace(task, oldest=min(self._structures)))
+                self._queue.submit(number, replace(task, oldest=min({*self._structures, *self._unwritten})))
             except Exception as error:  # whatever engines raise
                 self._losses.trouble.append(f"the executor takes no structures: {Failure.of(error)}")
                 self._forget(set(self._structures) - self._queue.numbers)
@@ -168,6 +170,7 @@ class InFlight:
     def _take(self, timeout: float) -> dict[int, Outcome]:
         outcomes, lost = self._queue.poll(timeout)
         outcomes = {number: self._with_files(number, outcome) for number, outcome in outcomes.items()}
+        self._unwritten |= outcomes.keys()
         again = self._losses.again(lost)
         self._waiting.extend(again)
         self._forget(outcomes.keys() | (lost.keys() - set(again)))

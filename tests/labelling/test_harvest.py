@@ -8,7 +8,6 @@ from ase.calculators.emt import EMT
 
 from ase_bmdal.labelling import ComputedLabel, Failure, Labeller, LabellingSettings
 from ase_bmdal.labelling.harvest import harvest
-from ase_bmdal.labelling.in_flight import InFlight
 from ase_bmdal.labelling.kept import decode, keep, remove
 from ase_bmdal.labelling.lease import RUNNING, Lease
 from ase_bmdal.labelling.reference import Reference
@@ -269,5 +268,6 @@ def test_a_full_disk_costs_no_label(tmp_path, monkeypatch):
 
 def test_to_remove_twice(tmp_path, left):
     for _ in range(2):
-        InFlight.written(None, left)
+        for label in left.values():
+            remove(label)
     assert list(tmp_path.iterdir()) == []

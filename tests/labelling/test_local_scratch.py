@@ -249,11 +249,14 @@ class TestHarvest:
         with labelling(tmp_path, disk, "in-process", identity="EMT") as later:
             assert later.harvest(STRUCTURES).keys() == {7, 12}
 
-    def test_a_worker_removes_what_its_driver_cannot_see(self, tmp_path, disk, left):
+    @pytest.mark.parametrize(("is_written", "numbers"), [(True, [30]), (False, [9, 12, 30])])
+    def test_a_worker_removes_what_its_driver_cannot_see(self, tmp_path, disk, left, is_written, numbers):
+        """As soon as it is known to be written."""
         with labelling(tmp_path, disk, "in-process", identity="EMT") as later:
             flight = later.in_flight()
             flight.submit({9: copper(), 30: copper()})
-            while flight:
-                flight.poll()
-        numbers = sorted(int(path.stem[-5:]) for path in disk.iterdir())
-        assert numbers == [30]
+            (found,) = flight.poll().values()
+            if is_written:
+                flight.written({9: replace(found, kept=None)})
+            flight.poll()
+        assert sorted(int(path.stem[-5:]) for path in disk.iterdir()) == numbers
