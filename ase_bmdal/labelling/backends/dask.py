@@ -71,8 +71,12 @@ def backend(client: "Client", settings: LabellingSettings) -> Backend:
 
 def everywhere(client: "Client", call: Callable[[], Any]) -> list[Any]:
     """What a function gives here and at the workers that are there; what it raises at one is logged."""
-    found = [call()]
-    for worker, given in client.run(call, on_error="return").items():
+    found, answers = [call()], {}
+    try:
+        answers = client.run(call, on_error="return")
+    except Exception as error:  # as with a scheduler that is away
+        log.warning("dask workers cannot be asked: %s", Failure.of(error))
+    for worker, given in answers.items():
         if isinstance(given, BaseException):
             log.warning("the dask worker %s is passed over: %s", worker, Failure.of(given))
         else:

@@ -130,6 +130,14 @@ def test_here_and_where_the_workers_are(caplog):
     assert "tcp://two is passed over: OSError: no disk" in caplog.text
 
 
+def test_here_although_the_scheduler_is_away(caplog):
+    def away(call, on_error):
+        raise TimeoutError("no scheduler")
+
+    assert dask.everywhere(SimpleNamespace(run=away), lambda: 1) == [1]
+    assert "dask workers cannot be asked: TimeoutError: no scheduler" in caplog.text
+
+
 class Programs:
     """A scheduler and a worker as programs of their own."""
 
