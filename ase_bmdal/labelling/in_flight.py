@@ -156,13 +156,14 @@ class InFlight:
             )
 
     def _hand_over(self, n: int) -> None:
+        oldest = min({*self._structures, *self._unwritten}, default=0)
         for number in [self._waiting.popleft() for _ in range(n)]:
             if number not in self._structures or self._held is None:
                 continue
             lease = self._held.lease
             task = self._make_task(number, self._structures[number], _folder(lease, number), lease)
             try:
-                self._queue.submit(number, replace(task, oldest=min({*self._structures, *self._unwritten})))
+                self._queue.submit(number, replace(task, oldest=oldest))
             except Exception as error:  # whatever engines raise
                 self._losses.trouble.append(f"the executor takes no structures: {Failure.of(error)}")
                 self._forget(set(self._structures) - self._queue.numbers)

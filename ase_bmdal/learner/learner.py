@@ -478,19 +478,23 @@ class Learner:
         StoreError, RunFolderError
             If it cannot be written.
         """
-        report = replace(self._summary(result.number, seconds), **result.training._asdict())
+        noted = self._noted()
+        report = replace(self._summary(result.number, seconds, noted), **result.training._asdict())
         self._potentials.take(result)
         if result.features is not None:
             self._features.take(result.notes["label_ids"], result.features, self.generation)
-        for number in self._passed_over(result.number):
-            self._folder.note(self._summary(number, {}))
+        with_labels = {entry.round for entry in self.dataset.done if entry.round < result.number}
+        for number in sorted(
+            with_labels - noted.keys()
+        ):  # as in the background, without a training of their own
+            self._folder.note(self._summary(number, {}, noted))
         self._folder.note(report)  # first: a kill in between repeats the training, and nothing is missing
         self._potentials.keep(result.number)
         return report
 
     def skip_training(self, seconds: Mapping[str, float] = MappingProxyType({})) -> Round:
         """Note a round in the journal that brought no label."""
-        report = self._summary(self.dataset.next_round - 1, seconds)
+        report = self._summary(self.dataset.next_round - 1, seconds, self._noted())
         self._folder.note(report)
         return report
 
@@ -508,13 +512,17 @@ class Learner:
         """
         return self._folder.write_frames("last_trusted.traj", frames)
 
-    def _summary(self, number: int, seconds: Mapping[str, float]) -> Round:
+    def _noted(self) -> dict[int, Round]:
+        """Rounds that are in the journal, by number."""
+        return {each.round: each for each in History.read(self.directory).rounds}
+
+    def _summary(self, number: int, seconds: Mapping[str, float], noted: Mapping[int, Round]) -> Round:
         """A round, in numbers."""
         entries = self.dataset.of_round(number)
         force_mae, force_rmse, energy_mae = self.dataset.errors_before_training(number) or (None, None, None)
         batch = self._batch if self._batch and self._batch.round == number else None
         # A round that is trained again, as after a restart with other settings, keeps what it was before.
-        earlier = next((each for each in History.read(self.directory).rounds if each.round == number), None)
+        earlier = noted.get(number)
         return Round(
             round=number,
             labels=len(self.dataset.done),
@@ -535,11 +543,6 @@ class Learner:
             label_seconds=seconds.get("label", 0.0) + (earlier.label_seconds if earlier else 0.0),
             train_seconds=seconds.get("train", 0.0) + (earlier.train_seconds if earlier else 0.0),
         )
-
-    def _passed_over(self, number: int) -> list[int]:
-        """Rounds before one, with labels, that have had no training of their own, as in the background."""
-        noted = {each.round for each in History.read(self.directory).rounds}
-        return sorted({entry.round for entry in self.dataset.done if entry.round < number} - noted)
 
     @property
     def is_closed(self) -> bool:

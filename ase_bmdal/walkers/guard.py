@@ -9,7 +9,7 @@ from typing import Any, Self
 from ase import Atoms
 from ase.optimize.optimize import Dynamics, Optimizer
 
-from ase_bmdal.common.errors import UntrustedError
+from ase_bmdal.common.errors import SimulationStopped, UntrustedError
 from ase_bmdal.walkers.snapshot import AS_NEW, Snapshot, alike, memory, restore, snapshot
 
 Report = Callable[[int, int, str, int], object]
@@ -37,8 +37,6 @@ class Guard:
         How often it has gone back.
     is_stepping
         Whether it is in a step, from which it can go back.
-    is_torn
-        Whether an error has ended it in the middle of a step: positions and momenta do not belong together.
     """
 
     dyn: Any
@@ -52,7 +50,6 @@ class Guard:
     max_rewinds: int
     rewinds: int = field(default=0, init=False)
     is_stepping: bool = field(default=False, init=False)
-    is_torn: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._original, self._own_step = self.dyn.step, vars(self.dyn).get("step")
@@ -71,6 +68,8 @@ class Guard:
     def step(self, *forces: Any, **how: Any) -> Any:
         """Do a step of the simulation, of which the forces at its end can be trusted, going back as often as needed.
 
+        If it is stopped in its middle, the simulation is set back: half a step would be done on top of itself.
+
         Raises
         ------
         UntrustedError
@@ -78,7 +77,17 @@ class Guard:
         """
         self.look()
         self._remember()
-        self.is_torn = True
+        try:
+            result = self._done(forces, how)
+        except (SimulationStopped, KeyboardInterrupt):
+            self.set_back()
+            raise
+        self._step += 1
+        self._is_trusted = self.is_trusted()
+        self._note_end()
+        return result
+
+    def _done(self, forces: tuple[Any, ...], how: dict[str, Any]) -> Any:
         while True:
             self._forget()
             surface = self.surface()
@@ -87,7 +96,7 @@ class Guard:
                 with self._in_step():
                     result = self._original(*forces, **how)
                     self.dyn.atoms.get_forces()
-                break
+                return result
             except UntrustedError as error:
                 self._go_back(error)
             except RuntimeError:  # a line search on two surfaces
@@ -95,11 +104,6 @@ class Guard:
                     raise
                 self.dyn.atoms.set_positions(start)
             forces, how = (), {}  # they are of another structure
-        self.is_torn = False
-        self._step += 1
-        self._is_trusted = self.is_trusted()
-        self._note_end()
-        return result
 
     def __enter__(self) -> Self:
         return self
@@ -160,13 +164,7 @@ class Guard:
             return None
         self._step, state = self._states[-1]
         self._restore(state, rewinds=0)
-        self.is_torn = False
         return self._step
-
-    def mend(self) -> None:
-        """Put the simulation into its last trusted state if it was stopped in the middle of a step."""
-        if self.is_torn:
-            self.set_back()
 
     @property
     def frames(self) -> list[Atoms]:

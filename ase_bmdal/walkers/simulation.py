@@ -87,11 +87,9 @@ def _run(dyn: Any, walkers: Sequence[Walker], steps: int, **how: Any) -> bool:
             reason = _converged(dyn.fmax, [walker.bound for walker in walkers])
         return is_converged
     except SimulationStopped as stop:
-        held.mend()
         reason = str(stop)
         return False
     except KeyboardInterrupt:
-        held.mend()
         reason = "interrupted"
         raise explained(
             f"Interrupted after step {dyn.nsteps}: all labels and the newest potential are kept in "

@@ -247,9 +247,7 @@ def test_what_is_stopped_in_the_middle_of_a_step_is_mended():
         if at:
             with pytest.raises(SimulationStopped):
                 held.run(40)
-            assert dyn.nsteps == 25
-            assert held.is_torn
-            held.mend()
+            assert stop.calls == 27
             assert dyn.nsteps == 20
         held.run(40 - dyn.nsteps)
         ends.append(state_of(dyn))
